@@ -5,4 +5,9 @@
 //! tickets} → domain → hash`; a test checks these arrows.
 
 pub mod domain;
+pub mod geo;
+pub mod metrics;
+pub mod placement;
+pub mod tasks;
+pub mod tickets;
 pub mod wire;
