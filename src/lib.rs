@@ -4,6 +4,7 @@
 //! `main → role → {web, api, repair} → service → {ledger, blobs, cluster, placement, geo,
 //! tickets} → domain → hash`; a test checks these arrows.
 
+pub mod blobs;
 pub mod domain;
 pub mod geo;
 pub mod metrics;
