@@ -7,6 +7,7 @@
 pub mod blobs;
 pub mod domain;
 pub mod geo;
+pub mod ledger;
 pub mod metrics;
 pub mod placement;
 pub mod tasks;

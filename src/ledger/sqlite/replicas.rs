@@ -1,0 +1,129 @@
+//! What became of replicas once they were decided.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::super::{PendingReplica, ReplicaState, Result, SessionOutcome};
+use super::rows::{self, BlobRow, ReplicaRow};
+use super::{decide, sql};
+use crate::domain::{Generation, NodeId, Sha1, Timestamp, UploadId, Viewer};
+
+/// Records that a node has the blob. See `Ledger::confirm_replica`.
+pub(super) fn confirm(conn: &Connection, sha1: Sha1, node: NodeId, generation: Generation) -> Result<()> {
+    match decided_until(conn, sha1, node, generation)? {
+        Some((blob, replica)) => change(conn, &blob, &replica, ReplicaState::Stored),
+        None => Ok(()),
+    }
+}
+
+/// Records that a node has neither session nor blob. See `Ledger::mark_replica_bad`.
+pub(super) fn mark_bad(conn: &Connection, sha1: Sha1, node: NodeId, generation: Generation) -> Result<()> {
+    match decided_until(conn, sha1, node, generation)? {
+        Some((blob, replica)) => change(conn, &blob, &replica, ReplicaState::Bad),
+        None => Ok(()),
+    }
+}
+
+/// The node's replica, unless it was decided later than `generation`: what was said of an
+/// earlier one is not said of it.
+fn decided_until(
+    conn: &Connection,
+    sha1: Sha1,
+    node: NodeId,
+    generation: Generation,
+) -> Result<Option<(BlobRow, ReplicaRow)>> {
+    let Some(blob) = rows::blob(conn, sha1)? else { return Ok(None) };
+    let replica = rows::replica_of(conn, blob.no, node)?;
+    Ok(replica.filter(|replica| replica.generation <= generation).map(|replica| (blob, replica)))
+}
+
+fn change(conn: &Connection, blob: &BlobRow, replica: &ReplicaRow, after: ReplicaState) -> Result<()> {
+    if replica.state == after {
+        return Ok(());
+    }
+    sql::run(
+        conn,
+        "UPDATE replicas SET state = ?3 WHERE blob_no = ?1 AND node_no = ?2",
+        (blob.no, replica.node_no, sql::state_code(after)),
+    )?;
+    rows::count_replica(conn, replica.node_no, blob.digests.size, Some(replica.state), after)
+}
+
+/// What a node is to do with its session. See `Ledger::session_outcome`.
+pub(super) fn session_outcome(
+    conn: &Connection,
+    now: Timestamp,
+    upload: UploadId,
+    node: NodeId,
+    sha1: Sha1,
+    decide_before: Timestamp,
+) -> Result<SessionOutcome> {
+    if let Some(blob) = rows::blob(conn, sha1)?
+        && let Some(replica) = rows::replica_of(conn, blob.no, node)?
+        && replica.upload == upload
+    {
+        return Ok(SessionOutcome::Finish {
+            generation: replica.generation,
+            files: rows::files(conn, Viewer::Public, &blob, None)?,
+        });
+    }
+    let over = now > decide_before || decide::is_decided(conn, upload)?;
+    Ok(if over { SessionOutcome::Abort } else { SessionOutcome::Keep })
+}
+
+/// Replicas that wait to be confirmed. See `Ledger::pending_replicas`.
+pub(super) fn pending(
+    conn: &Connection,
+    now: Timestamp,
+    age: Duration,
+    limit: usize,
+) -> Result<Vec<PendingReplica>> {
+    let waiting = sql::all(
+        conn,
+        "SELECT nodes.id, replicas.upload, replicas.epoch, replicas.number, replicas.blob_no
+         FROM replicas CROSS JOIN nodes ON nodes.node_no = replicas.node_no
+         WHERE replicas.state = 0 AND replicas.decided_at <= ?1
+         ORDER BY replicas.decided_at, replicas.blob_no, replicas.node_no LIMIT ?2",
+        (now.saturating_sub(age).as_millis(), i64::try_from(limit).unwrap_or(i64::MAX)),
+        |row| {
+            Ok((
+                NodeId::from_bytes(row.get(0)?),
+                UploadId::from_bytes(row.get(1)?),
+                sql::generation(row, 2)?,
+                row.get::<_, i64>(4)?,
+            ))
+        },
+    )?;
+    // Most blobs are here twice, once a node.
+    let mut blobs = HashMap::new();
+    for &(.., blob_no) in &waiting {
+        if let std::collections::hash_map::Entry::Vacant(entry) = blobs.entry(blob_no) {
+            let blob = rows::blob_by_no(conn, blob_no)?;
+            let files = rows::files(conn, Viewer::Public, &blob, None)?;
+            entry.insert((blob.digests, files));
+        }
+    }
+    let pending = waiting.into_iter().filter_map(|(node, upload, generation, blob_no)| {
+        let (digests, files) = blobs.get(&blob_no)?;
+        Some(PendingReplica { node, upload, digests: *digests, generation, files: files.clone() })
+    });
+    Ok(pending.collect())
+}
+
+/// Forgets old outcomes. See `Ledger::forget_outcomes`.
+pub(super) fn forget_outcomes(
+    conn: &Connection,
+    now: Timestamp,
+    age: Duration,
+    limit: usize,
+) -> Result<usize> {
+    sql::run(
+        conn,
+        "DELETE FROM uploads WHERE upload_no IN (
+             SELECT upload_no FROM uploads WHERE decided_at IS NOT NULL AND decided_at < ?1
+             ORDER BY decided_at LIMIT ?2)",
+        (now.saturating_sub(age).as_millis(), i64::try_from(limit).unwrap_or(i64::MAX)),
+    )
+}
