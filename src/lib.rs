@@ -4,12 +4,15 @@
 //! `main → role → {web, api, repair} → service → {ledger, blobs, cluster, placement, geo,
 //! tickets} → domain → hash`; a test checks these arrows.
 
+pub mod api;
 pub mod blobs;
+pub mod cluster;
 pub mod domain;
 pub mod geo;
 pub mod ledger;
 pub mod metrics;
 pub mod placement;
+pub mod service;
 pub mod tasks;
 pub mod tickets;
 pub mod wire;

@@ -1,0 +1,86 @@
+//! What nodes ask of central, under `/cluster/v1/` (see [`crate::wire::cluster`]).
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::common::{ApiError, ProblemKind};
+use crate::service::central::control::{Control, ControlError, Signed, SignedAnswer};
+use crate::wire::cluster::{ChallengeAnswer, ChallengeRequest, JoinAnswer, JoinRequest};
+use crate::wire::{KEY_HEADER, NODE_HEADER, SIGNATURE_HEADER};
+
+/// The most bytes of a call's body.
+const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// Mounts the routes.
+pub fn configure(config: &mut web::ServiceConfig, control: Arc<Control>) {
+    config.service(
+        web::scope("/cluster/v1")
+            .app_data(web::Data::from(control))
+            .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
+            .app_data(web::JsonConfig::default().limit(MAX_BODY_BYTES).error_handler(|error, _| {
+                ApiError::new(ProblemKind::BadRequest, format!("the call cannot be read: {error}")).into()
+            }))
+            .route("/challenge", web::post().to(challenge))
+            .route("/join", web::post().to(join))
+            .route("/{call}", web::post().to(signed)),
+    );
+}
+
+async fn challenge(
+    control: web::Data<Control>,
+    request: web::Json<ChallengeRequest>,
+) -> Result<web::Json<ChallengeAnswer>, ApiError> {
+    Ok(web::Json(control.challenge(&request)?))
+}
+
+async fn join(
+    control: web::Data<Control>,
+    request: web::Json<JoinRequest>,
+) -> Result<web::Json<JoinAnswer>, ApiError> {
+    Ok(web::Json(control.join(&request).await?))
+}
+
+/// Every call that is signed with the node's own key.
+async fn signed(
+    control: web::Data<Control>,
+    request: HttpRequest,
+    call: web::Path<String>,
+    body: web::Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let unsigned = || ApiError::new(ProblemKind::Forbidden, "the call is not signed");
+    let header =
+        |name| request.headers().get(name).and_then(|value| value.to_str().ok()).ok_or_else(unsigned);
+    let signed = Signed {
+        call: &call,
+        node: header(NODE_HEADER)?.parse().map_err(|_| unsigned())?,
+        key: crate::domain::KeyId(header(KEY_HEADER)?.parse().map_err(|_| unsigned())?),
+        signature: header(SIGNATURE_HEADER)?,
+        body: &body,
+    };
+    let answer: SignedAnswer = match call.as_str() {
+        "heartbeat" => {
+            let peer = request.peer_addr().ok_or_else(unsigned)?;
+            control.heartbeat(signed, peer.ip()).await?
+        }
+        "outcome" => control.outcome(signed).await?,
+        "confirm" => control.confirm(signed).await?,
+        _ => return Err(ApiError::new(ProblemKind::NotFound, "there is no such call")),
+    };
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .insert_header((SIGNATURE_HEADER, answer.signature))
+        .body(answer.body))
+}
+
+impl From<ControlError> for ApiError {
+    fn from(error: ControlError) -> Self {
+        let kind = match error {
+            ControlError::Ledger(error) => return error.into(),
+            ControlError::Protocol | ControlError::Invalid(_) => ProblemKind::BadRequest,
+            ControlError::OtherCluster | ControlError::Forbidden(_) => ProblemKind::Forbidden,
+        };
+        tracing::warn!(%error, "a node was refused");
+        Self::new(kind, error.to_string())
+    }
+}

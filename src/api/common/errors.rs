@@ -1,0 +1,82 @@
+//! The one place that maps what services refuse to a status and a code. People see what
+//! they can act on; the log gets the cause, once.
+
+use crate::domain::{InvalidDigest, InvalidName};
+use crate::service::central::LedgerError;
+use crate::service::central::complete::CompleteError;
+use crate::service::central::link::LinkError;
+use crate::service::central::upload::UploadError;
+
+use super::problem::{ApiError, ProblemKind};
+
+impl From<LedgerError> for ApiError {
+    fn from(error: LedgerError) -> Self {
+        tracing::error!(%error, "the ledger failed");
+        match error {
+            LedgerError::Unavailable(_) => {
+                Self::new(ProblemKind::Unavailable, "the ledger does not answer right now: try again soon")
+            }
+            LedgerError::Damaged(_) | LedgerError::TooNew { .. } => Self::new(
+                ProblemKind::Internal,
+                "the ledger cannot be read: the operator finds the cause in the log",
+            ),
+        }
+    }
+}
+
+impl From<CompleteError> for ApiError {
+    fn from(error: CompleteError) -> Self {
+        match error {
+            CompleteError::Conflict { .. } => Self::new(ProblemKind::Collision, error.to_string()),
+            CompleteError::Refused(why) => {
+                tracing::warn!(%why, "receipts were refused");
+                Self::new(ProblemKind::Unavailable, "the upload could not be decided in time: send it again")
+            }
+            CompleteError::Ledger(error) => error.into(),
+            CompleteError::Unconfirmed => Self::new(ProblemKind::Unavailable, error.to_string()),
+        }
+    }
+}
+
+impl From<UploadError> for ApiError {
+    fn from(error: UploadError) -> Self {
+        let kind = match error {
+            UploadError::Complete(error) => return error.into(),
+            UploadError::TooLarge { .. } => ProblemKind::TooLarge,
+            UploadError::Busy => ProblemKind::Busy,
+            UploadError::NotEnoughNodes | UploadError::NodesFailed | UploadError::Stopping => {
+                ProblemKind::Unavailable
+            }
+            UploadError::NoSpace => ProblemKind::NoSpace,
+            UploadError::Stalled => ProblemKind::Timeout,
+            UploadError::Incomplete => ProblemKind::Incomplete,
+            UploadError::WrongDigest(_) => ProblemKind::WrongDigest,
+            UploadError::CollisionAttack => ProblemKind::CollisionAttack,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<LinkError> for ApiError {
+    fn from(error: LinkError) -> Self {
+        let kind = match error {
+            LinkError::Ledger(error) => return error.into(),
+            LinkError::NotFound | LinkError::NoSuchReplica => ProblemKind::NotFound,
+            LinkError::NoHealthyReplica => ProblemKind::Unavailable,
+            LinkError::InvalidFrom(_) => ProblemKind::BadRequest,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<InvalidName> for ApiError {
+    fn from(error: InvalidName) -> Self {
+        Self::new(ProblemKind::InvalidName, error.to_string())
+    }
+}
+
+impl From<InvalidDigest> for ApiError {
+    fn from(error: InvalidDigest) -> Self {
+        Self::new(ProblemKind::MalformedDigest, error.to_string())
+    }
+}

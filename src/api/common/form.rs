@@ -1,0 +1,160 @@
+//! The upload form: each file goes straight from its part into an upload of its own.
+
+use actix_multipart::{Field, Multipart, MultipartError};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
+use super::intake::store;
+use super::problem::{ApiError, ProblemKind};
+use super::site::Site;
+use crate::domain::{FileName, MediaType, Viewer};
+use crate::service::central::ClientAddress;
+use crate::service::central::complete::Completed;
+use crate::service::central::upload::NewUpload;
+
+/// The most bytes of a part that is no file, or of the rest of a file that was refused.
+const MAX_PASSED_OVER_BYTES: u64 = 64 << 20;
+
+/// One file of a form, and how it ended.
+#[derive(Debug)]
+pub struct FormFile {
+    /// The name that was given.
+    pub name: String,
+    /// How it ended.
+    pub outcome: Result<Completed, ApiError>,
+}
+
+/// Reads a form to its end, or until nothing more of it can be read. Files are taken one
+/// after the other, so that the same content twice is stored, then a duplicate.
+///
+/// # Errors
+/// When the form holds no file.
+pub async fn read_form(
+    site: &Site,
+    client: ClientAddress,
+    viewer: Viewer,
+    mut form: Multipart,
+    max_files: usize,
+) -> Result<Vec<FormFile>, ApiError> {
+    let mut files: Vec<FormFile> = Vec::new();
+    loop {
+        let field = match form.try_next().await {
+            Ok(Some(field)) => field,
+            Ok(None) => break,
+            Err(error) if files.is_empty() => {
+                return Err(ApiError::new(
+                    ProblemKind::BadRequest,
+                    format!("the form cannot be read: {error}"),
+                ));
+            }
+            // What was stored stays; the page or program learns that the rest is missing.
+            Err(error) => {
+                files.push(FormFile { name: String::new(), outcome: Err(unreadable(&error)) });
+                break;
+            }
+        };
+        let given =
+            field.content_disposition().and_then(|field| field.get_filename()).unwrap_or_default().to_owned();
+        let is_file = field.name() == Some("file");
+        if !is_file {
+            if !pass_over(field).await {
+                break;
+            }
+            continue;
+        }
+        if files.len() == max_files {
+            let detail = format!("a form may hold {max_files} files: send the rest in another");
+            files.push(FormFile { name: given, outcome: Err(ApiError::new(ProblemKind::TooLarge, detail)) });
+            break;
+        }
+        let Some((file, goes_on)) = take(site, client, viewer, given, field).await else { continue };
+        files.push(file);
+        if !goes_on {
+            break;
+        }
+    }
+    if files.is_empty() {
+        return Err(ApiError::new(
+            ProblemKind::BadRequest,
+            "the form holds no file: choose one in the field `file`",
+        ));
+    }
+    Ok(files)
+}
+
+/// Why the rest of a form cannot be read.
+fn unreadable(error: &MultipartError) -> ApiError {
+    match error {
+        MultipartError::Incomplete | MultipartError::Payload(_) => {
+            ApiError::new(ProblemKind::Incomplete, "the form ended before its last byte")
+        }
+        // Where a part begins is lost, and so is what follows.
+        error => ApiError::new(
+            ProblemKind::BadRequest,
+            format!("the form cannot be read from here on ({error}): does a name hold control characters?"),
+        ),
+    }
+}
+
+/// Takes one file; says, too, whether the rest of the form can be read. Nothing for the
+/// nameless, empty part that browsers send when no file was chosen.
+async fn take(
+    site: &Site,
+    client: ClientAddress,
+    viewer: Viewer,
+    given: String,
+    mut field: Field,
+) -> Option<(FormFile, bool)> {
+    let name = match FileName::parse(&given) {
+        Ok(name) => name,
+        Err(error) => {
+            let first = field.try_next().await.ok().flatten();
+            if given.is_empty() && first.is_none() {
+                return None;
+            }
+            let goes_on = pass_over(field).await;
+            return Some((FormFile { name: given, outcome: Err(error.into()) }, goes_on));
+        }
+    };
+    let media_type = field
+        .content_type()
+        .map(|given| MediaType::parse(given.as_ref()))
+        .filter(|given| given.as_str() != MediaType::UNKNOWN)
+        .unwrap_or_else(|| MediaType::guess(&name));
+    let upload = NewUpload {
+        viewer,
+        address: client.address(),
+        name,
+        media_type,
+        declared_bytes: None,
+        sha1: None,
+        sha256: None,
+    };
+    let outcome = store(&site.uploads, upload, field.by_ref()).await.map_err(ApiError::from);
+    // A sender that was cut, or whose file is too large, is not listened to any longer.
+    let goes_on = match &outcome {
+        Ok(_) => true,
+        Err(error)
+            if matches!(
+                error.kind(),
+                ProblemKind::TooLarge | ProblemKind::Timeout | ProblemKind::Incomplete
+            ) =>
+        {
+            false
+        }
+        Err(_) => pass_over(field).await,
+    };
+    Some((FormFile { name: given, outcome }, goes_on))
+}
+
+/// Reads a part to its end; false when it broke or was too long.
+async fn pass_over(mut field: Field) -> bool {
+    let mut passed: u64 = 0;
+    while let Some(chunk) = field.next().await {
+        let Ok(bytes) = chunk else { return false };
+        passed += bytes.len() as u64;
+        if passed > MAX_PASSED_OVER_BYTES {
+            return false;
+        }
+    }
+    true
+}

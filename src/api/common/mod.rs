@@ -1,0 +1,26 @@
+//! What several protocols over HTTP share: one shape of error, whose request it is and
+//! under which address, bodies on their way in, and the objects on their way out.
+
+mod address;
+mod digest_fields;
+mod errors;
+mod form;
+mod guard;
+mod intake;
+mod measure;
+mod present;
+mod problem;
+mod site;
+
+pub use address::PublicAddress;
+pub use digest_fields::{digest_fields, parse_repr_digest};
+pub use form::{FormFile, read_form};
+pub use guard::guard;
+pub use intake::{media_type_of, store};
+pub use measure::measure;
+pub use present::{
+    blob_path, encode_segment, failed_file, file_object, file_url, form_status, place_object,
+    place_of_origin, stored_file,
+};
+pub use problem::{ApiError, ProblemKind};
+pub use site::{Site, SiteLimits};

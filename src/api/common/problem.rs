@@ -1,0 +1,162 @@
+//! Errors as problem documents (RFC 9457) with stable types.
+
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use actix_web::{HttpResponse, ResponseError};
+
+use crate::wire::api::Problem;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $status:literal, $code:literal, $title:literal;)*) => {
+        /// The kinds of problem, each with its status, stable code and title.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum ProblemKind { $($(#[$doc])* $name,)* }
+
+        impl ProblemKind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The HTTP status.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            /// The stable code: the last part of the problem's `type`.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// What it is, in a few words.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The request cannot be read.
+    BadRequest = 400, "bad-request", "The request cannot be read";
+    /// A digest in a link is no digest.
+    MalformedDigest = 400, "malformed-digest", "This is no digest";
+    /// A file's name cannot be taken.
+    InvalidName = 400, "invalid-name", "This name cannot be taken";
+    /// A signature or ticket is not right, or a node may not join.
+    Forbidden = 403, "forbidden", "This is not permitted";
+    /// A change asked for by another site's page.
+    CrossSite = 403, "cross-site", "Another site asked for this change";
+    /// Nothing is here.
+    NotFound = 404, "not-found", "There is nothing here";
+    /// The session does not exist.
+    NoSession = 404, "no-session", "There is no such session";
+    /// Another method is needed.
+    MethodNotAllowed = 405, "method-not-allowed", "This method is not allowed here";
+    /// The sender took too long.
+    Timeout = 408, "too-slow", "The sender was too slow";
+    /// The session is elsewhere than the sender thinks, or exists already.
+    Conflict = 409, "conflict", "This does not fit the present state";
+    /// Same SHA-1, other content.
+    Collision = 409, "collision", "The content collides with another";
+    /// A right signature whose time is over.
+    Expired = 410, "expired", "This link has expired";
+    /// The content is not the one that the request is meant for.
+    PreconditionFailed = 412, "precondition-failed", "The file is another one";
+    /// Longer than allowed.
+    TooLarge = 413, "too-large", "The file is too large";
+    /// The body is of another type.
+    UnsupportedMediaType = 415, "unsupported-media-type", "The body is of another type";
+    /// No part of the file lies in the range.
+    RangeNotSatisfiable = 416, "range-not-satisfiable", "No part of the file lies in this range";
+    /// The request is for another host.
+    Misdirected = 421, "misdirected", "This host is not served here";
+    /// The content has other digests than were given.
+    WrongDigest = 422, "wrong-digest", "The content is not what was announced";
+    /// The content carries a collision attack.
+    CollisionAttack = 422, "collision-attack", "The content carries a collision attack";
+    /// The upload stopped in the middle.
+    Incomplete = 400, "incomplete", "The upload is incomplete";
+    /// Our own fault.
+    Internal = 500, "internal", "Something broke here";
+    /// Another server's fault.
+    BadGateway = 502, "bad-gateway", "A storage server failed";
+    /// Not now.
+    Unavailable = 503, "unavailable", "This cannot be done right now";
+    /// Too much at once.
+    Busy = 503, "busy", "Too much is going on right now";
+    /// The disk is full.
+    NoSpace = 507, "no-space", "There is no room for this";
+}
+
+/// An error on its way to the person or program that asked.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    kind: ProblemKind,
+    detail: String,
+    retry_after: Option<Duration>,
+}
+
+impl ApiError {
+    /// With what happened and what to do about it, in words for the asker.
+    #[must_use]
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        let retry_after = (kind.status() == 503).then_some(Duration::from_secs(2));
+        Self { kind, detail: detail.into(), retry_after }
+    }
+
+    /// When it is worth asking again.
+    #[must_use]
+    pub const fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> ProblemKind {
+        self.kind
+    }
+
+    /// The document.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        Problem {
+            kind: format!("/problems/{}", self.kind.code()),
+            title: self.kind.title().to_owned(),
+            status: self.kind.status(),
+            detail: self.detail.clone(),
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.title(), self.detail)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The document as JSON; it also rides along as an extension, so that a page can be
+    /// made of it where a browser asked.
+    fn error_response(&self) -> HttpResponse {
+        let problem = self.problem();
+        let mut response = HttpResponse::build(self.status_code());
+        response.insert_header((CACHE_CONTROL, "no-store"));
+        if let Some(after) = self.retry_after {
+            response.insert_header((RETRY_AFTER, after.as_secs().max(1).to_string()));
+        }
+        let body = serde_json::to_string(&problem).unwrap_or_default();
+        let mut response = response.content_type("application/problem+json").body(body);
+        response.extensions_mut().insert(problem);
+        response
+    }
+}

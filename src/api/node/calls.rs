@@ -1,0 +1,146 @@
+//! The calls of central and of other nodes. Each is checked against its ticket by the
+//! service; a missing ticket is as wrong as a forged one.
+
+use std::time::Duration;
+
+use actix_web::body::SizedStream;
+use actix_web::{HttpRequest, HttpResponse, Scope, web};
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+
+use super::{ApiError, ProblemKind, method_not_allowed};
+use crate::domain::{Sha1, UploadId};
+use crate::service::node::{INVENTORY_PAGE, NodeService};
+use crate::wire::TICKET_HEADER;
+use crate::wire::cluster::{ProveAnswer, ProveRequest};
+use crate::wire::node::{Inventory, NodeStatus, PrepareAnswer};
+
+/// The most bytes of a call's document: a finish carries a blob's files.
+const MAX_DOCUMENT_BYTES: usize = 4 << 20;
+/// A document is here within this time.
+const DOCUMENT_WITHIN: Duration = Duration::from_secs(10);
+
+type Service = web::Data<NodeService>;
+
+pub(super) fn scope() -> Scope {
+    let resource = |path: &str| web::resource(path).default_service(web::to(method_not_allowed));
+    web::scope("/n/v1")
+        .service(
+            resource("/sessions/{upload}")
+                .route(web::put().to(write))
+                .route(web::get().to(read_session))
+                .route(web::delete().to(abort)),
+        )
+        .service(resource("/sessions/{upload}/copy").route(web::post().to(copy)))
+        .service(resource("/sessions/{upload}/finish").route(web::post().to(finish)))
+        .service(resource("/inventory").route(web::get().to(inventory)))
+        .service(resource("/status").route(web::get().to(status)))
+        .service(resource("/prove").route(web::post().to(prove)))
+}
+
+async fn write(
+    service: Service,
+    request: HttpRequest,
+    upload: web::Path<String>,
+    body: web::Payload,
+) -> Result<web::Json<PrepareAnswer>, ApiError> {
+    Ok(web::Json(service.write(ticket(&request), read_id(&upload)?, body).await?))
+}
+
+async fn copy(
+    service: Service,
+    request: HttpRequest,
+    upload: web::Path<String>,
+    body: web::Payload,
+) -> Result<web::Json<PrepareAnswer>, ApiError> {
+    let body = read_document(body).await?;
+    Ok(web::Json(service.copy(ticket(&request), read_id(&upload)?, &body).await?))
+}
+
+async fn read_session(
+    service: Service,
+    request: HttpRequest,
+    upload: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let content = service.read_session(ticket(&request), read_id(&upload)?).await?;
+    let size = content.size();
+    Ok(HttpResponse::Ok()
+        .content_type("application/octet-stream")
+        .insert_header(("cache-control", "no-store"))
+        .body(SizedStream::new(size, Box::pin(content.stream(0..size)))))
+}
+
+async fn finish(
+    service: Service,
+    request: HttpRequest,
+    upload: web::Path<String>,
+    body: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let body = read_document(body).await?;
+    service.finish(ticket(&request), read_id(&upload)?, &body).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn abort(
+    service: Service,
+    request: HttpRequest,
+    upload: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    service.abort(ticket(&request), read_id(&upload)?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InventoryQuery {
+    after: Option<Sha1>,
+    limit: Option<usize>,
+}
+
+async fn inventory(service: Service, request: HttpRequest) -> Result<web::Json<Inventory>, ApiError> {
+    let query = web::Query::<InventoryQuery>::from_query(request.query_string())
+        .map_err(|_| ApiError::new(ProblemKind::BadRequest, "`after` is a SHA-1 and `limit` a number"))?;
+    let limit = query.limit.unwrap_or(INVENTORY_PAGE);
+    Ok(web::Json(service.inventory(ticket(&request), query.after, limit).await?))
+}
+
+async fn status(service: Service) -> Result<web::Json<NodeStatus>, ApiError> {
+    Ok(web::Json(service.status().await?))
+}
+
+async fn prove(service: Service, body: web::Payload) -> Result<web::Json<ProveAnswer>, ApiError> {
+    let body = read_document(body).await?;
+    let request: ProveRequest = serde_json::from_slice(&body)
+        .map_err(|_| ApiError::new(ProblemKind::BadRequest, "the call's body cannot be read"))?;
+    Ok(web::Json(service.prove(&request)?))
+}
+
+/// The ticket, if there is exactly one.
+fn ticket(request: &HttpRequest) -> Option<&str> {
+    let mut values = request.headers().get_all(TICKET_HEADER);
+    let ticket = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(ticket)
+}
+
+fn read_id(text: &str) -> Result<UploadId, ApiError> {
+    text.parse().map_err(|_| ApiError::new(ProblemKind::BadRequest, "this is no upload id"))
+}
+
+/// A call's whole document. The server itself bounds neither its length nor its time.
+async fn read_document(mut body: web::Payload) -> Result<web::Bytes, ApiError> {
+    let reading = async {
+        let mut document = web::BytesMut::new();
+        while let Some(chunk) = body.next().await {
+            let chunk =
+                chunk.map_err(|_| ApiError::new(ProblemKind::Incomplete, "the call is incomplete"))?;
+            if document.len() + chunk.len() > MAX_DOCUMENT_BYTES {
+                return Err(ApiError::new(ProblemKind::TooLarge, "the call is too long"));
+            }
+            document.extend_from_slice(&chunk);
+        }
+        Ok(document.freeze())
+    };
+    tokio::time::timeout(DOCUMENT_WITHIN, reading)
+        .await
+        .unwrap_or_else(|_| Err(ApiError::new(ProblemKind::Timeout, "the call came too slowly")))
+}

@@ -1,0 +1,19 @@
+//! `GET /metrics`, for Prometheus.
+
+use actix_web::{HttpResponse, web};
+
+use crate::api::common::{ApiError, ProblemKind, Site};
+
+/// Counters and gauges in Prometheus' text format; every family from the first scrape on.
+#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain")))]
+pub(super) async fn metrics(site: web::Data<Site>) -> Result<HttpResponse, ApiError> {
+    let standing = site.catalog.standing(site.uploads.running()).await?;
+    let text = site.metrics.scrape(&standing).map_err(|error| {
+        tracing::error!(%error, "the metrics cannot be written");
+        ApiError::new(
+            ProblemKind::Internal,
+            "the metrics cannot be written: the operator finds the cause in the log",
+        )
+    })?;
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
+}

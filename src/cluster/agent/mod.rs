@@ -1,0 +1,403 @@
+//! The node's side of the cluster: it joins, beats, and asks what became of its sessions.
+
+mod error;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::{Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::cluster::clock::LedgerClock;
+use crate::cluster::identity::{Identity, IdentityError, IdentityFile};
+use crate::cluster::keys::SharedKeys;
+use crate::domain::{Label, NodeId, Place, UploadId};
+use crate::tickets::{self, JoinSecret, NodeKey};
+use crate::wire::cluster::{
+    ChallengeAnswer, ChallengeRequest, ConfirmRequest, Heartbeat, HeartbeatAnswer, JoinAnswer, JoinRequest,
+    OutcomeAnswer, OutcomeRequest,
+};
+use crate::wire::{KEY_HEADER, NODE_HEADER, PROTOCOL, SIGNATURE_HEADER};
+
+pub use error::AgentError;
+
+/// How long a call to central may take in all.
+const CALL: Duration = Duration::from_secs(4);
+/// No answer of central is longer, in bytes: a finish carries a blob's files.
+const MAX_ANSWER_BYTES: usize = 4 << 20;
+
+/// What an agent says of its node.
+#[derive(Debug, Clone)]
+pub struct AgentOptions {
+    /// Where central is.
+    pub central_url: Url,
+    /// Proves the right to become a node.
+    pub join_secret: JoinSecret,
+    /// Where the node stands.
+    pub place: Place,
+    /// What fails together with it.
+    pub failure_domain: Label,
+    /// Where people download from it.
+    pub public_url: Url,
+    /// The port it listens on.
+    pub internal_port: u16,
+    /// The address central reaches it at, where it is not the one its calls come from.
+    pub internal_address: Option<IpAddr>,
+    /// Its build.
+    pub version: Label,
+}
+
+/// What changes from one heartbeat to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vitals {
+    /// Bytes of its filesystem.
+    pub total_bytes: u64,
+    /// Bytes that an upload can reserve.
+    pub free_bytes: u64,
+    /// Sessions that live now.
+    pub sessions: u64,
+}
+
+/// Speaks with central for its node. Sets the keys and the clock that the node's service
+/// uses.
+#[derive(Debug)]
+pub struct Agent {
+    options: AgentOptions,
+    http: reqwest::Client,
+    file: IdentityFile,
+    keys: SharedKeys,
+    clock: LedgerClock,
+    boot: UploadId,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    identity: Option<Identity>,
+    sequence: u64,
+    /// What the last beat failed with, so that each change is logged once.
+    trouble: Option<String>,
+    beats: bool,
+    /// The epoch that was last complained about.
+    old_epoch: Option<u64>,
+}
+
+impl Agent {
+    /// Takes up the identity that is kept in the node's folder, if any.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn new(
+        options: AgentOptions,
+        http: reqwest::Client,
+        file: IdentityFile,
+        keys: SharedKeys,
+        clock: LedgerClock,
+    ) -> Result<Self, IdentityError> {
+        let identity = file.load()?;
+        if let Some(identity) = &identity {
+            keys.set(identity.keys.clone());
+        }
+        let state = State { identity, sequence: 0, trouble: None, beats: false, old_epoch: None };
+        Ok(Self { options, http, file, keys, clock, boot: UploadId::random(), state: Mutex::new(state) })
+    }
+
+    /// Who the node is; none before it joined first.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        self.state().identity.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Joins, or joins again: proves the join secret and gets the node's key, sealed.
+    ///
+    /// # Errors
+    /// When central does not answer, refuses, or is another cluster's.
+    pub async fn join(&self) -> Result<Identity, AgentError> {
+        let known = self.identity();
+        // Without a key each try is a new node: central may have bound the id of one whose
+        // answer was lost, and a bound id comes back only with its key.
+        let node = known.as_ref().map_or_else(NodeId::random, |identity| identity.node);
+        let node_nonce = format!("{}{}", UploadId::random(), UploadId::random());
+        let request = ChallengeRequest { protocol: PROTOCOL, node, node_nonce: node_nonce.clone() };
+        let challenge: ChallengeAnswer = parse(&self.post("challenge", encode(&request)?, None).await?.0)?;
+        let cluster = challenge.cluster;
+        if let Some(identity) = known.as_ref().filter(|identity| identity.cluster != cluster) {
+            return Err(AgentError::ForeignCluster { ours: identity.cluster, theirs: cluster });
+        }
+        let central_nonce = challenge.central_nonce;
+        let own_key = known.as_ref().and_then(Identity::newest_key);
+        let secret = &self.options.join_secret;
+        let request = JoinRequest {
+            protocol: PROTOCOL,
+            node,
+            proof: secret.prove(cluster, node, &node_nonce, &central_nonce),
+            key_proof: own_key.map(|key| key.prove_join(cluster, node, &node_nonce, &central_nonce)),
+            key_id: own_key.map(NodeKey::id),
+            node_nonce: node_nonce.clone(),
+            central_nonce: central_nonce.clone(),
+        };
+        let answer: JoinAnswer = parse(&self.post("join", encode(&request)?, None).await?.0)?;
+        if answer.cluster != cluster {
+            return Err(AgentError::BadAnswer("it names another cluster than the challenge"));
+        }
+        let key = tickets::open_key(
+            secret,
+            cluster,
+            node,
+            &node_nonce,
+            &central_nonce,
+            answer.key_id,
+            &answer.sealed_key,
+        )?;
+        let mut identity =
+            known.unwrap_or(Identity { node, cluster, keys: vec![], highest_epoch: 0, has_store: false });
+        identity.add_key(key);
+        self.keep(identity.clone()).await?;
+        tracing::info!(%node, %cluster, key = %answer.key_id, "joined the cluster");
+        Ok(identity)
+    }
+
+    /// Remembers that the node's store was opened, so that its folder must have a marker from
+    /// now on.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub async fn store_is_open(&self) -> Result<(), AgentError> {
+        let mut identity = self.identity().ok_or(AgentError::NotJoined)?;
+        if identity.has_store {
+            return Ok(());
+        }
+        identity.has_store = true;
+        self.keep(identity).await
+    }
+
+    async fn keep(&self, identity: Identity) -> Result<(), AgentError> {
+        let (file, kept) = (self.file.clone(), identity.clone());
+        tokio::task::spawn_blocking(move || file.save(&kept))
+            .await
+            .map_err(|error| IdentityError::Io(std::io::Error::other(error)))??;
+        self.keys.set(identity.keys.clone());
+        self.state().identity = Some(identity);
+        Ok(())
+    }
+
+    /// Beats once, and joins again first where central does not know this node's key. Learns
+    /// the ledger's time. Logs when beats begin to fail, fail otherwise, or come through again.
+    ///
+    /// # Errors
+    /// When central does not answer, refuses, or the answer is not central's.
+    pub async fn beat(&self, vitals: Vitals) -> Result<HeartbeatAnswer, AgentError> {
+        let result = match self.heartbeat(vitals, false).await {
+            Err(AgentError::NotJoined | AgentError::Refused { status: 401 | 403, .. }) => {
+                match self.join().await {
+                    Ok(_) => self.heartbeat(vitals, false).await,
+                    Err(error) => Err(error),
+                }
+            }
+            result => result,
+        };
+        self.note(&result);
+        result
+    }
+
+    /// Says that the node stops, so that nothing is sent to it from now on.
+    ///
+    /// # Errors
+    /// As [`Agent::beat`]; nobody needs to act on it, as central notices a silent node.
+    pub async fn goodbye(&self, vitals: Vitals) -> Result<(), AgentError> {
+        self.heartbeat(vitals, true).await.map(|_| ())
+    }
+
+    fn note(&self, result: &Result<HeartbeatAnswer, AgentError>) {
+        let mut state = self.state();
+        match result {
+            Ok(_) if !state.beats => {
+                state.beats = true;
+                state.trouble = None;
+                tracing::info!(central = %self.options.central_url, "central hears this node");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let trouble = error.to_string();
+                if state.trouble.as_ref() != Some(&trouble) {
+                    tracing::warn!(central = %self.options.central_url, %error, "central does not hear this node");
+                    state.trouble = Some(trouble);
+                }
+                state.beats = false;
+            }
+        }
+    }
+
+    async fn heartbeat(&self, vitals: Vitals, goodbye: bool) -> Result<HeartbeatAnswer, AgentError> {
+        let beat = {
+            let mut state = self.state();
+            let state = &mut *state;
+            let identity = state.identity.as_ref().ok_or(AgentError::NotJoined)?;
+            state.sequence += 1;
+            Heartbeat {
+                protocol: PROTOCOL,
+                node: identity.node,
+                cluster: identity.cluster,
+                boot: self.boot,
+                sequence: state.sequence,
+                place: self.options.place.clone(),
+                failure_domain: self.options.failure_domain.clone(),
+                public_url: self.options.public_url.as_str().trim_end_matches('/').to_owned(),
+                internal_port: self.options.internal_port,
+                internal_address: self.options.internal_address,
+                version: self.options.version.clone(),
+                total_bytes: vitals.total_bytes,
+                free_bytes: vitals.free_bytes,
+                sessions: vitals.sessions,
+                highest_epoch: identity.highest_epoch,
+                goodbye,
+            }
+        };
+        let answer: HeartbeatAnswer = self.signed("heartbeat", &beat).await?;
+        if answer.protocol != PROTOCOL {
+            return Err(AgentError::BadAnswer("it speaks another version of the protocol"));
+        }
+        self.clock.learn(answer.ledger_time);
+        self.see_epoch(answer.epoch).await?;
+        Ok(answer)
+    }
+
+    /// A lower epoch than one seen before means that an old ledger came back. That is central's
+    /// to repair; here it removes nothing.
+    async fn see_epoch(&self, epoch: u64) -> Result<(), AgentError> {
+        let raised = {
+            let mut state = self.state();
+            let Some(identity) = &state.identity else { return Ok(()) };
+            let highest = identity.highest_epoch;
+            if epoch >= highest {
+                state.old_epoch = None;
+            } else if state.old_epoch != Some(epoch) {
+                state.old_epoch = Some(epoch);
+                tracing::error!(epoch, highest, "the ledger's epoch is older than one this node has seen");
+            }
+            state.identity.clone().filter(|_| epoch > highest)
+        };
+        let Some(mut identity) = raised else { return Ok(()) };
+        identity.highest_epoch = epoch;
+        self.keep(identity).await
+    }
+
+    /// Asks what is to become of a prepared session.
+    ///
+    /// # Errors
+    /// When there is no answer that is central's.
+    pub async fn outcome(&self, request: &OutcomeRequest) -> Result<OutcomeAnswer, AgentError> {
+        self.signed("outcome", request).await
+    }
+
+    /// Says that a session was finished.
+    ///
+    /// # Errors
+    /// When central did not take it.
+    pub async fn confirm(&self, request: &ConfirmRequest) -> Result<(), AgentError> {
+        self.signed_bytes("confirm", encode(request)?).await.map(|_| ())
+    }
+
+    async fn signed<T: DeserializeOwned>(
+        &self,
+        call: &'static str,
+        request: &(impl Serialize + Sync),
+    ) -> Result<T, AgentError> {
+        parse(&self.signed_bytes(call, encode(request)?).await?)
+    }
+
+    /// One signed call, with its answer's signature checked.
+    async fn signed_bytes(&self, call: &'static str, body: Vec<u8>) -> Result<Vec<u8>, AgentError> {
+        let (node, key) = self
+            .state()
+            .identity
+            .as_ref()
+            .and_then(|identity| Some((identity.node, identity.newest_key()?.clone())))
+            .ok_or(AgentError::NotJoined)?;
+        let signature = tickets::sign_call(&key, call, node, &body);
+        let (answer, answer_signature) = self.post(call, body, Some((node, &key, &signature))).await?;
+        let is_centrals = answer_signature
+            .is_some_and(|given| tickets::verify_answer(&key, call, &signature, &answer, &given));
+        if is_centrals { Ok(answer) } else { Err(AgentError::BadAnswer("its signature is not central's")) }
+    }
+
+    /// The body and the signature of a good answer.
+    async fn post(
+        &self,
+        call: &'static str,
+        body: Vec<u8>,
+        signed: Option<(NodeId, &NodeKey, &str)>,
+    ) -> Result<(Vec<u8>, Option<String>), AgentError> {
+        let mut url = self.options.central_url.clone();
+        url.set_path(&format!("/cluster/v1/{call}"));
+        let mut request = self
+            .http
+            .post(url)
+            .timeout(CALL)
+            .header(reqwest::header::CONTENT_TYPE, "application/json")
+            .body(body);
+        if let Some((node, key, signature)) = signed {
+            request = request
+                .header(NODE_HEADER, node.to_string())
+                .header(KEY_HEADER, key.id().to_string())
+                .header(SIGNATURE_HEADER, signature);
+        }
+        let response = request.send().await.map_err(|error| unreachable(&error))?;
+        let status = response.status();
+        let signature = response.headers().get(SIGNATURE_HEADER).and_then(|value| value.to_str().ok());
+        let signature = signature.map(str::to_owned);
+        let answer = read(response).await?;
+        if status == StatusCode::OK || status == StatusCode::NO_CONTENT {
+            return Ok((answer, signature));
+        }
+        let detail = serde_json::from_slice::<crate::wire::api::Problem>(&answer)
+            .map_or_else(|_| "it gave no reason".to_owned(), |problem| printable(&problem.detail));
+        Err(AgentError::Refused { status: status.as_u16(), detail })
+    }
+}
+
+/// The whole answer, if it is of a sensible length.
+async fn read(mut response: Response) -> Result<Vec<u8>, AgentError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(AgentError::BadAnswer("it is too long"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The error's deepest cause: what reqwest puts around it says less, and differs each time.
+fn unreachable(error: &reqwest::Error) -> AgentError {
+    if error.is_timeout() {
+        return AgentError::Unreachable("it took too long".to_owned());
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    AgentError::Unreachable(cause.to_string())
+}
+
+/// Somebody else's words in our log: a line of bounded length.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>, AgentError> {
+    serde_json::to_vec(value).map_err(|_| AgentError::BadAnswer("the request cannot be written"))
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, AgentError> {
+    serde_json::from_slice(body).map_err(|_| AgentError::BadAnswer("it cannot be read"))
+}

@@ -1,0 +1,365 @@
+//! What nodes ask of central: to join, to be counted, what is to become of a session.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::finish_request;
+use crate::cluster::membership::{Member, Membership};
+use crate::cluster::node_client::NodeClient;
+use crate::domain::{KeyId, NodeId, Timestamp};
+use crate::ledger::{Ledger, LedgerError, NodeRecord, SessionOutcome};
+use crate::tickets::{JoinSecret, NodeKey, SigningRoot, seal_key, sign_answer, verify_call};
+use crate::wire::PROTOCOL;
+use crate::wire::cluster::{
+    ChallengeAnswer, ChallengeRequest, ConfirmRequest, Heartbeat, HeartbeatAnswer, JoinAnswer, JoinRequest,
+    OutcomeAnswer, OutcomeRequest,
+};
+
+/// A challenge is to be answered within this.
+const CHALLENGE_LIFE: Duration = Duration::from_secs(60);
+/// A node's last heartbeat is recorded in the ledger so often.
+const RECORD_EVERY: Duration = Duration::from_secs(60);
+/// The key that nodes are given.
+const CURRENT_KEY: KeyId = KeyId(1);
+
+/// Why a node is not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// It does not speak our protocol.
+    #[error("this central speaks cluster protocol {PROTOCOL}: use a build that does, too")]
+    Protocol,
+    /// It belongs to another cluster.
+    #[error("the node belongs to another cluster")]
+    OtherCluster,
+    /// The join secret, the node's key or a signature is wrong.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// What it says of itself cannot be.
+    #[error("{0}")]
+    Invalid(String),
+    /// The ledger failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// A call's signature, as its headers carry it.
+#[derive(Debug, Clone, Copy)]
+pub struct Signed<'a> {
+    /// The call's name.
+    pub call: &'a str,
+    /// Who calls.
+    pub node: NodeId,
+    /// With which key.
+    pub key: KeyId,
+    /// The signature.
+    pub signature: &'a str,
+    /// What is signed.
+    pub body: &'a [u8],
+}
+
+/// An answer with its signature.
+#[derive(Debug, Clone)]
+pub struct SignedAnswer {
+    /// The JSON body.
+    pub body: Vec<u8>,
+    /// The signature over it and the call's.
+    pub signature: String,
+}
+
+/// Answers nodes.
+pub struct Control {
+    ledger: Arc<dyn Ledger>,
+    membership: Arc<Membership>,
+    nodes: NodeClient,
+    root: SigningRoot,
+    join_secret: JoinSecret,
+    networks: Vec<IpNet>,
+    out_after: Duration,
+}
+
+impl Control {
+    /// With its collaborators. Nodes must be reachable inside `networks`; one that is
+    /// silent for `out_after` is out.
+    #[must_use]
+    pub fn new(
+        ledger: Arc<dyn Ledger>,
+        membership: Arc<Membership>,
+        nodes: NodeClient,
+        root: SigningRoot,
+        join_secret: JoinSecret,
+        networks: Vec<IpNet>,
+        out_after: Duration,
+    ) -> Self {
+        Self { ledger, membership, nodes, root, join_secret, networks, out_after }
+    }
+
+    /// Gives a node a nonce to prove the join secret with. Nothing is kept.
+    ///
+    /// # Errors
+    /// [`ControlError::Protocol`].
+    pub fn challenge(&self, request: &ChallengeRequest) -> Result<ChallengeAnswer, ControlError> {
+        if request.protocol != PROTOCOL {
+            return Err(ControlError::Protocol);
+        }
+        let now = self.ledger.now().as_millis();
+        Ok(ChallengeAnswer {
+            protocol: PROTOCOL,
+            cluster: self.ledger.cluster().cluster_id,
+            central_nonce: self.root.join_nonce(request.node, &request.node_nonce, now),
+        })
+    }
+
+    /// Gives a node its key, sealed, for the right proof. A node id that the cluster knows
+    /// is given its key only for the proof that it has it.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn join(&self, request: &JoinRequest) -> Result<JoinAnswer, ControlError> {
+        if request.protocol != PROTOCOL {
+            return Err(ControlError::Protocol);
+        }
+        let JoinRequest { node, node_nonce, central_nonce, .. } = request;
+        let cluster = self.ledger.cluster().cluster_id;
+        let life = i64::try_from(CHALLENGE_LIFE.as_millis()).unwrap_or(i64::MAX);
+        if !self.root.is_join_nonce(*node, node_nonce, central_nonce, self.ledger.now().as_millis(), life) {
+            return Err(ControlError::Forbidden("the challenge is not ours or too old: ask for a new one"));
+        }
+        if !self.join_secret.is_proof(cluster, *node, node_nonce, central_nonce, &request.proof) {
+            return Err(ControlError::Forbidden(
+                "the join secret is wrong: give the node the one of central",
+            ));
+        }
+        let is_known = self.ledger.nodes().await?.iter().any(|known| known.node.id == *node);
+        if is_known && !self.has_its_key(request) {
+            return Err(ControlError::Forbidden(
+                "this node id is known and its key was not proved: was the node's folder copied or lost its key?",
+            ));
+        }
+        let key = self.root.node_key(*node, CURRENT_KEY);
+        let sealed_key = seal_key(&self.join_secret, cluster, *node, node_nonce, central_nonce, &key)
+            .map_err(|_| ControlError::Invalid("the key cannot be sealed".to_owned()))?;
+        Ok(JoinAnswer { protocol: PROTOCOL, cluster, key_id: CURRENT_KEY, sealed_key })
+    }
+
+    fn has_its_key(&self, request: &JoinRequest) -> bool {
+        let (Some(id), Some(proof)) = (request.key_id, &request.key_proof) else { return false };
+        let cluster = self.ledger.cluster().cluster_id;
+        self.root.node_key(request.node, id).is_join_proof(
+            cluster,
+            request.node,
+            &request.node_nonce,
+            &request.central_nonce,
+            proof,
+        )
+    }
+
+    fn verify(&self, signed: Signed<'_>) -> Result<NodeKey, ControlError> {
+        let key = self.root.node_key(signed.node, signed.key);
+        if verify_call(&key, signed.call, signed.node, signed.body, signed.signature) {
+            Ok(key)
+        } else {
+            Err(ControlError::Forbidden("the signature is wrong"))
+        }
+    }
+
+    fn answer<T: serde::Serialize>(
+        key: &NodeKey,
+        signed: Signed<'_>,
+        answer: &T,
+    ) -> Result<SignedAnswer, ControlError> {
+        let body = serde_json::to_vec(answer).map_err(|error| ControlError::Invalid(error.to_string()))?;
+        let signature = sign_answer(key, signed.call, signed.signature, &body);
+        Ok(SignedAnswer { body, signature })
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(signed: Signed<'_>) -> Result<T, ControlError> {
+        serde_json::from_slice(signed.body)
+            .map_err(|error| ControlError::Invalid(format!("the call cannot be read: {error}")))
+    }
+
+    /// Counts a node as healthy, once its key was proved at the address it names.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn heartbeat(&self, signed: Signed<'_>, peer: IpAddr) -> Result<SignedAnswer, ControlError> {
+        let key = self.verify(signed)?;
+        let beat: Heartbeat = Self::read(signed)?;
+        if beat.protocol != PROTOCOL {
+            return Err(ControlError::Protocol);
+        }
+        let cluster = self.ledger.cluster();
+        if beat.cluster != cluster.cluster_id || beat.node != signed.node {
+            return Err(ControlError::OtherCluster);
+        }
+        if beat.highest_epoch > cluster.epoch {
+            tracing::error!(
+                node = %beat.node, saw = beat.highest_epoch, ledger = cluster.epoch,
+                "the ledger is older than what a node has seen: was it restored without a new epoch?"
+            );
+        }
+        let now = self.ledger.now();
+        if beat.goodbye {
+            tracing::info!(node = %beat.node, place = %beat.place.name, "a node says goodbye");
+            self.membership.suspend(beat.node);
+        } else {
+            let member = self.member(beat, key.clone(), peer, now)?;
+            self.admit(member, now).await?;
+        }
+        Self::answer(
+            &key,
+            signed,
+            &HeartbeatAnswer { protocol: PROTOCOL, ledger_time: self.ledger.now(), epoch: cluster.epoch },
+        )
+    }
+
+    fn member(
+        &self,
+        beat: Heartbeat,
+        key: NodeKey,
+        peer: IpAddr,
+        now: Timestamp,
+    ) -> Result<Member, ControlError> {
+        let public_url: url::Url = beat.public_url.parse().ok().filter(is_origin).ok_or_else(|| {
+            ControlError::Invalid("public_url must be http(s)://host:port and nothing more".to_owned())
+        })?;
+        let ip = beat.internal_address.unwrap_or(peer).to_canonical();
+        if !self.networks.iter().any(|network| network.contains(&ip)) || is_link_local(ip) {
+            return Err(ControlError::Invalid(format!(
+                "the node's address {ip} lies outside cluster.networks: add its network there or give the node another"
+            )));
+        }
+        Ok(Member {
+            id: beat.node,
+            key,
+            place: beat.place,
+            failure_domain: beat.failure_domain,
+            public_url,
+            address: SocketAddr::new(ip, beat.internal_port),
+            version: beat.version,
+            total_bytes: beat.total_bytes,
+            free_bytes: beat.free_bytes,
+            boot: beat.boot,
+            sequence: beat.sequence,
+            seen_at: now,
+        })
+    }
+
+    async fn admit(&self, member: Member, now: Timestamp) -> Result<(), ControlError> {
+        let known = self.membership.get(member.id);
+        let is_proved =
+            known.as_ref().is_some_and(|known| known.boot == member.boot && known.address == member.address);
+        if !is_proved {
+            self.nodes.prove(member.address, member.id, &member.key).await.map_err(|error| {
+                ControlError::Invalid(format!("the node does not answer at {}: {error}", member.address))
+            })?;
+            tracing::info!(node = %member.id, place = %member.place.name, address = %member.address, "a node joined");
+        }
+        let is_recorded = known.as_ref().is_some_and(|known| {
+            known.place == member.place
+                && known.failure_domain == member.failure_domain
+                && known.public_url == member.public_url
+                && known.version == member.version
+                && known.key.id() == member.key.id()
+                && !crosses(known.seen_at, now, RECORD_EVERY)
+        });
+        if !is_recorded {
+            self.ledger.record_node(record(&member, now)).await?;
+        }
+        self.membership.beat(member).map_err(|error| ControlError::Invalid(error.to_string()))
+    }
+
+    /// Says what is to become of a prepared session.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn outcome(&self, signed: Signed<'_>) -> Result<SignedAnswer, ControlError> {
+        let key = self.verify(signed)?;
+        let request: OutcomeRequest = Self::read(signed)?;
+        if request.protocol != PROTOCOL {
+            return Err(ControlError::Protocol);
+        }
+        let outcome = self
+            .ledger
+            .session_outcome(request.upload, signed.node, request.sha1, request.decide_before)
+            .await?;
+        let answer = match outcome {
+            SessionOutcome::Finish { generation, files } => {
+                OutcomeAnswer::Finish(finish_request(request.sha1, generation, &files))
+            }
+            SessionOutcome::Abort => OutcomeAnswer::Abort,
+            SessionOutcome::Keep => OutcomeAnswer::Keep,
+        };
+        Self::answer(&key, signed, &answer)
+    }
+
+    /// Takes a node's word that it finished a session on its own.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn confirm(&self, signed: Signed<'_>) -> Result<SignedAnswer, ControlError> {
+        let key = self.verify(signed)?;
+        let request: ConfirmRequest = Self::read(signed)?;
+        if request.protocol != PROTOCOL {
+            return Err(ControlError::Protocol);
+        }
+        self.ledger.confirm_replica(request.sha1, signed.node, request.generation).await?;
+        Self::answer(&key, signed, &serde_json::json!({ "protocol": PROTOCOL }))
+    }
+
+    /// Records nodes that were silent for too long as out: a background worker's one step.
+    /// Counted from this central's start at the earliest, as silence before it is unknown.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn mark_out(&self, up_for: Duration) -> Result<(), LedgerError> {
+        for known in self.ledger.nodes().await? {
+            let silent = self.membership.silent_for(known.node.id).unwrap_or(up_for);
+            if !known.node.out && silent >= self.out_after {
+                tracing::warn!(node = %known.node.id, place = %known.node.place.name, "a node is out: its copies no longer count");
+                self.ledger.set_node_out(known.node.id, true).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn record(member: &Member, now: Timestamp) -> NodeRecord {
+    NodeRecord {
+        id: member.id,
+        key_id: member.key.id(),
+        place: member.place.clone(),
+        failure_domain: member.failure_domain.clone(),
+        public_url: member.public_url.as_str().trim_end_matches('/').to_owned(),
+        version: member.version.clone(),
+        seen_at: now,
+        out: false,
+    }
+}
+
+/// Whether a multiple of `every` lies between two times.
+fn crosses(earlier: Timestamp, later: Timestamp, every: Duration) -> bool {
+    let every = i64::try_from(every.as_millis()).unwrap_or(i64::MAX).max(1);
+    earlier.as_millis().div_euclid(every) != later.as_millis().div_euclid(every)
+}
+
+/// Whether a URL is http(s), host and port only (RFC 6454 §4).
+fn is_origin(url: &url::Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+        && url.host().is_some()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+}
+
+/// Link-local addresses (RFC 3927, RFC 4291 §2.5.6) are never a node's: cloud metadata lives there.
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}

@@ -1,0 +1,263 @@
+//! An upload on this node: filled and prepared in one call, then finished or aborted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::sync::OwnedSemaphorePermit;
+use url::{Host, Url};
+
+use super::guard::SessionGuard;
+use super::intake::Intake;
+use super::{NodeError, NodeService, Result};
+use crate::blobs::{BlobError, DescribedFile, Expected, Prepared, SessionOptions};
+use crate::domain::{Timestamp, UploadId};
+use crate::tickets::{CallTicket, Operation, receipt_mac};
+use crate::wire::node::{CopyRequest, FileOnBlob, FinishRequest, PrepareAnswer};
+use crate::wire::{PROTOCOL, TICKET_HEADER};
+
+/// Another node has so long to begin its answer.
+const SOURCE_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
+impl NodeService {
+    /// Makes a session, appends the whole stream, prepares, and answers with the receipt.
+    /// The stream's `None` is the sender's end, each of its errors means that the sender is
+    /// gone. Without a receipt no session is left, whether this fails or is dropped.
+    ///
+    /// # Errors
+    /// [`NodeError::Ticket`], [`NodeError::Interrupted`], [`NodeError::Stalled`], and what the
+    /// store fails with.
+    pub async fn write<E>(
+        &self,
+        ticket: Option<&str>,
+        upload: UploadId,
+        bytes: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
+    ) -> Result<PrepareAnswer> {
+        let ticket = self.permit_bare(ticket, Operation::Write, Some(upload))?;
+        let _permit = self.upload_permit()?;
+        let guard = self.create(upload, &ticket, ticket.declared_bytes).await?;
+        let expected = Expected { size: ticket.declared_bytes, ..Expected::default() };
+        let filled = self.fill(upload, &ticket, expected, bytes, |_| NodeError::Interrupted).await;
+        Self::settle_session(guard, filled).await
+    }
+
+    /// Makes a session, fills it from another node's prepared one, prepares, and answers with
+    /// the receipt. Without a receipt no session is left.
+    ///
+    /// # Errors
+    /// As [`NodeService::write`], and [`NodeError::Source`].
+    pub async fn copy(&self, ticket: Option<&str>, upload: UploadId, body: &[u8]) -> Result<PrepareAnswer> {
+        let ticket = self.permit_body(ticket, Operation::Write, Some(upload), body)?;
+        let request: CopyRequest = read_request(body)?;
+        let url = source_url(&request, upload)?;
+        if request.digests.size > ticket.limit_bytes {
+            return Err(BlobError::TooLong.into());
+        }
+        let _permit = self.upload_permit()?;
+        let guard = self.create(upload, &ticket, Some(request.digests.size)).await?;
+        let expected = Expected {
+            sha1: Some(request.digests.sha1),
+            sha256: Some(request.digests.sha256),
+            size: Some(request.digests.size),
+        };
+        let filled = self.fill_from(url, &request.source_ticket, upload, &ticket, expected).await;
+        Self::settle_session(guard, filled).await
+    }
+
+    async fn fill_from(
+        &self,
+        url: Url,
+        source_ticket: &str,
+        upload: UploadId,
+        ticket: &CallTicket,
+        expected: Expected,
+    ) -> Result<PrepareAnswer> {
+        let asking = self.parts.http.get(url).header(TICKET_HEADER, source_ticket).send();
+        let answer = tokio::time::timeout(SOURCE_ANSWERS_WITHIN, asking)
+            .await
+            .map_err(|_| NodeError::Source("it does not answer".to_owned()))?
+            .map_err(|error| source_failed(&error))?;
+        if answer.status() != reqwest::StatusCode::OK {
+            return Err(NodeError::Source(format!("it answered with status {}", answer.status().as_u16())));
+        }
+        let bytes = Box::pin(answer.bytes_stream());
+        let filled = self.fill(upload, ticket, expected, bytes, |error| source_failed(&error)).await;
+        match filled {
+            Err(NodeError::Stalled) => Err(NodeError::Source("it stopped sending".to_owned())),
+            // It sent other bytes than central's ticket says it has.
+            Err(NodeError::Store(
+                error @ (BlobError::WrongDigest(_) | BlobError::TooShort { .. } | BlobError::TooLong),
+            )) => Err(NodeError::Source(error.to_string())),
+            filled => filled,
+        }
+    }
+
+    fn upload_permit(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.uploads).try_acquire_owned().map_err(|_| NodeError::Busy)
+    }
+
+    async fn create(
+        &self,
+        upload: UploadId,
+        ticket: &CallTicket,
+        declared_bytes: Option<u64>,
+    ) -> Result<SessionGuard> {
+        let options = SessionOptions { declared_bytes, limit_bytes: ticket.limit_bytes, idle: ticket.idle };
+        let (store, runtime) = (Arc::clone(&self.parts.store), self.parts.runtime.clone());
+        let cleanup = self.cleanup.clone();
+        // In a task of its own: where the caller is gone before the session is made, its guard
+        // is dropped there, and the session with it.
+        let making = async move {
+            store.create_session(upload, options).await?;
+            Ok(SessionGuard::new(store, upload, cleanup, runtime))
+        };
+        let made = self.cleanup.spawn_on(making, &self.parts.runtime).await;
+        made.map_err(|error| BlobError::Io(std::io::Error::other(error)))?
+    }
+
+    /// Appends the stream to a session and prepares it.
+    async fn fill<E>(
+        &self,
+        upload: UploadId,
+        ticket: &CallTicket,
+        expected: Expected,
+        bytes: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
+        failed: impl Fn(E) -> NodeError,
+    ) -> Result<PrepareAnswer> {
+        let intake = Intake { idle: ticket.idle, stalled_after: self.parts.limits.sender_stalled_after };
+        intake.fill(self.store(), upload, bytes, failed).await?;
+        let verified_at = self.now()?;
+        let decide_before = verified_at.saturating_add(self.parts.limits.decide_within);
+        let prepared = self.store().prepare(upload, expected, decide_before).await?;
+        self.receipt(upload, prepared, verified_at)
+    }
+
+    fn receipt(&self, upload: UploadId, prepared: Prepared, verified_at: Timestamp) -> Result<PrepareAnswer> {
+        let keys = self.parts.keys.get();
+        let key = keys.newest().ok_or(NodeError::NotReady)?;
+        let mut answer = PrepareAnswer {
+            protocol: PROTOCOL,
+            node: self.parts.node,
+            upload,
+            digests: prepared.digests,
+            pieces: prepared.pieces,
+            verified_at,
+            decide_before: prepared.decide_before,
+            key_id: key.id(),
+            receipt: String::new(),
+        };
+        answer.receipt = receipt_mac(key, &answer);
+        Ok(answer)
+    }
+
+    /// A session with a receipt stays, any other ends before the answer is given.
+    async fn settle_session(guard: SessionGuard, filled: Result<PrepareAnswer>) -> Result<PrepareAnswer> {
+        match filled {
+            Ok(answer) => {
+                guard.keep();
+                Ok(answer)
+            }
+            Err(error) => {
+                guard.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts a prepared session's bytes at their final path. Repeating it is success.
+    ///
+    /// # Errors
+    /// [`NodeError::Ticket`], and what the store fails with.
+    pub async fn finish(&self, ticket: Option<&str>, upload: UploadId, body: &[u8]) -> Result<()> {
+        self.permit_body(ticket, Operation::Finish, Some(upload), body)?;
+        let request: FinishRequest = read_request(body)?;
+        self.finish_session(upload, request).await
+    }
+
+    pub(super) async fn finish_session(&self, upload: UploadId, request: FinishRequest) -> Result<()> {
+        let FinishRequest { protocol, sha1, generation, files } = request;
+        if protocol != PROTOCOL {
+            return Err(NodeError::BadRequest("this version of the protocol is not spoken here"));
+        }
+        let files = files.into_iter().map(describe).collect();
+        Ok(self.store().finish(upload, sha1, generation, files).await?)
+    }
+
+    /// Ends a session. Success where there is none.
+    ///
+    /// # Errors
+    /// [`NodeError::Ticket`], and what the store fails with.
+    pub async fn abort(&self, ticket: Option<&str>, upload: UploadId) -> Result<()> {
+        self.permit_bare(ticket, Operation::Abort, Some(upload))?;
+        Ok(self.store().abort(upload).await?)
+    }
+}
+
+fn describe(file: FileOnBlob) -> DescribedFile {
+    let FileOnBlob { id, revision, name, media_type, at } = file;
+    DescribedFile { id, revision, name, media_type, at, removed: false }
+}
+
+fn read_request<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(|_| NodeError::BadRequest("the call's body cannot be read"))
+}
+
+/// Where the other node's session is read: `http`, an address and a port, nothing else.
+/// Central has proved that address, so no name is looked up here.
+fn source_url(request: &CopyRequest, upload: UploadId) -> Result<Url> {
+    let wrong = || NodeError::BadRequest("the source is not http, an address and a port");
+    let mut url: Url = request.source.parse().map_err(|_| wrong())?;
+    let is_plain = url.scheme() == "http"
+        && matches!(url.host(), Some(Host::Ipv4(_) | Host::Ipv6(_)))
+        && url.path() == "/"
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if !is_plain || request.protocol != PROTOCOL {
+        return Err(wrong());
+    }
+    url.set_path(&format!("/n/v1/sessions/{upload}"));
+    Ok(url)
+}
+
+fn source_failed(error: &reqwest::Error) -> NodeError {
+    // What reqwest says holds the whole URL; the kind is enough for central.
+    NodeError::Source(if error.is_connect() { "no connection" } else { "the connection ended" }.to_owned())
+}
+
+#[cfg(test)]
+mod source_tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::domain::{BlobDigests, Sha1, Sha256};
+
+    #[test]
+    fn a_source_is_an_address_and_a_port() {
+        let upload = UploadId::from_bytes([7; 16]);
+        let request = |source: &str| CopyRequest {
+            protocol: PROTOCOL,
+            source: source.to_owned(),
+            source_ticket: String::new(),
+            digests: BlobDigests { sha1: Sha1::new([0; 20]), sha256: Sha256::new([0; 32]), size: 0 },
+        };
+        for good in ["http://127.0.0.1:81", "http://[::1]:81", "http://10.0.0.1:81/"] {
+            let url = source_url(&request(good), upload).unwrap();
+            assert!(url.as_str().ends_with(":81/n/v1/sessions/07070707070707070707070707070707"), "{url}");
+        }
+        for bad in [
+            "",
+            "127.0.0.1:81",
+            "https://127.0.0.1:81",
+            "file:///etc/passwd",
+            "http://localhost:81",
+            "http://user@127.0.0.1:81",
+            "http://127.0.0.1:81/path",
+            "http://127.0.0.1:81/?q",
+            "http://127.0.0.1:81/#f",
+        ] {
+            assert!(source_url(&request(bad), upload).is_err(), "{bad}");
+        }
+    }
+}
