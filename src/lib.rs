@@ -6,13 +6,18 @@
 
 pub mod api;
 pub mod blobs;
+pub mod cli;
 pub mod cluster;
+pub mod config;
 pub mod domain;
 pub mod geo;
 pub mod ledger;
 pub mod metrics;
 pub mod placement;
+pub mod role;
 pub mod service;
 pub mod tasks;
+pub mod telemetry;
 pub mod tickets;
+pub mod web;
 pub mod wire;

@@ -1,0 +1,159 @@
+//! The only reader of configuration files and of the environment.
+//!
+//! A value comes from the flags, else from `CLOSEBY_…` in the environment, else from the TOML
+//! file, else it is the default. What is unknown or cannot be right stops the start and is
+//! named. Only `role` reads what is made here.
+
+mod error;
+mod limits;
+mod raw;
+mod resolve;
+mod secret;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+
+use crate::domain::{Label, Place};
+use crate::geo::HeaderKind;
+use crate::tickets::{JoinSecret, SigningRoot};
+
+use raw::Layer as _;
+
+pub use error::ConfigError;
+pub use limits::{Limits, NodeLimits};
+pub use resolve::{DEFAULT_NODE_OUT_AFTER, base_url, private_networks};
+pub use secret::{LEDGER_FILE, kept_join_secret, kept_signing_root};
+pub use source::environment;
+
+/// What a central needs to know to start.
+#[derive(Debug, Clone)]
+pub struct CentralConfig {
+    /// The address it listens on.
+    pub listen: SocketAddr,
+    /// What links begin with: http(s), host and port only.
+    pub public_url: Url,
+    /// The folder of its ledger and of the secrets it made.
+    pub data: PathBuf,
+    /// Proves the right to become a node.
+    pub join_secret: JoinSecret,
+    /// Every node's key is derived from it.
+    pub signing_root: SigningRoot,
+    /// A node's internal address must lie in one of these.
+    pub networks: Vec<IpNet>,
+    /// A GeoIP database to use instead of the one inside the binary.
+    pub geoip: Option<PathBuf>,
+    /// Whose word about a client's address is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The headers in which they say it; the first kind present counts.
+    pub client_address_headers: Vec<HeaderKind>,
+    /// Where it stands: what people of an unknown place are counted from.
+    pub place: Place,
+    /// A node absent for longer is out: its replicas no longer count.
+    pub node_out_after: Duration,
+    /// What it takes at most.
+    pub limits: Limits,
+}
+
+/// What a node needs to know to start.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The address it listens on.
+    pub listen: SocketAddr,
+    /// Where people download from it: http(s), host and port only.
+    pub public_url: Url,
+    /// The folder of its blobs.
+    pub data: PathBuf,
+    /// Where central is: http(s), host and port only.
+    pub central_url: Url,
+    /// Proves the right to become a node; central's.
+    pub join_secret: JoinSecret,
+    /// Where it stands.
+    pub place: Place,
+    /// What fails together with it.
+    pub failure_domain: Label,
+    /// The address central reaches it at; where none is given, the one its heartbeats come from.
+    pub internal_address: Option<IpAddr>,
+    /// Bytes of the disk that uploads leave free.
+    pub reserve_bytes: u64,
+    /// What it takes at most.
+    pub limits: NodeLimits,
+}
+
+/// What a central's flags say; they go over every other source. Secrets are no flags, as
+/// everybody on a machine can list them.
+#[derive(Debug, Clone, Default)]
+pub struct CentralFlags {
+    /// `listen`.
+    pub listen: Option<String>,
+    /// `public_url`.
+    pub public_url: Option<String>,
+    /// `data`.
+    pub data: Option<PathBuf>,
+    /// `geoip`.
+    pub geoip: Option<PathBuf>,
+    /// `place`: the name of a built-in city.
+    pub place: Option<String>,
+    /// `trusted_proxies`; empty says nothing.
+    pub trusted_proxies: Vec<String>,
+    /// `cluster.join_secret_file`.
+    pub join_secret_file: Option<PathBuf>,
+    /// `cluster.signing_root_file`.
+    pub signing_root_file: Option<PathBuf>,
+}
+
+/// What a node's flags say; they go over every other source.
+#[derive(Debug, Clone, Default)]
+pub struct NodeFlags {
+    /// `listen`.
+    pub listen: Option<String>,
+    /// `public_url`.
+    pub public_url: Option<String>,
+    /// `data`.
+    pub data: Option<PathBuf>,
+    /// `central_url`.
+    pub central_url: Option<String>,
+    /// `place`: the name of a built-in city.
+    pub place: Option<String>,
+    /// `failure_domain`.
+    pub failure_domain: Option<String>,
+    /// `cluster.join_secret_file`.
+    pub join_secret_file: Option<PathBuf>,
+}
+
+impl CentralConfig {
+    /// From a file, the environment and flags, each over the one before. Secrets that are not
+    /// given are made as files of mode 0600 in the data folder.
+    ///
+    /// # Errors
+    /// When a source cannot be read, a key is unknown, or a value is missing or cannot be.
+    pub fn load(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+        flags: CentralFlags,
+    ) -> Result<Self, ConfigError> {
+        let below = source::read::<raw::RawCentral>(file, variables)?;
+        resolve::central(raw::RawCentral::from(flags).over(below))
+    }
+}
+
+impl NodeConfig {
+    /// From a file, the environment and flags, each over the one before.
+    ///
+    /// # Errors
+    /// When a source cannot be read, a key is unknown, or a value is missing or cannot be.
+    pub fn load(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+        flags: NodeFlags,
+    ) -> Result<Self, ConfigError> {
+        let below = source::read::<raw::RawNode>(file, variables)?;
+        resolve::node(raw::RawNode::from(flags).over(below))
+    }
+}

@@ -1,0 +1,141 @@
+//! The one binary: parse, dispatch.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::pin::pin;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use closeby::cli::{CentralArgs, Cli, Command, DemoArgs, LogFormat, NodeArgs};
+use closeby::config::{self, CentralConfig, ConfigError, NodeConfig};
+use closeby::role::central::{Central, Links};
+use closeby::role::client::{self, ClientError, Console, Server};
+use closeby::role::demo::{Demo, DemoOptions};
+use closeby::role::node::Node;
+use closeby::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// It failed, or is unhealthy.
+const FAILED: u8 = 1;
+/// It was called, or configured, in a wrong way.
+const MISUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let usual = if cli.command.is_server() { "info,actix_server=warn" } else { "warn" };
+    // An empty variable says as much as none.
+    let level = cli.log.as_deref().filter(|level| !level.is_empty()).unwrap_or(usual);
+    let format = match cli.log_format {
+        LogFormat::Text => telemetry::Format::Text,
+        LogFormat::Json => telemetry::Format::Json,
+    };
+    if let Err(error) = telemetry::init(level, format) {
+        return fail(MISUSED, &error);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(FAILED, &error),
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Misused(error)) => fail(MISUSED, &error),
+        Err(Failure::Failed(error)) => fail(FAILED, &error),
+    }
+}
+
+/// What the exit status says.
+enum Failure {
+    Misused(ConfigError),
+    Failed(String),
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Misused(error)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+fn failed(error: impl Display) -> Failure {
+    Failure::Failed(error.to_string())
+}
+
+fn fail(status: u8, error: &dyn Display) -> ExitCode {
+    // Not a macro that panics: nobody may be listening any more.
+    let _ = writeln!(std::io::stderr(), "closeby: {error}");
+    ExitCode::from(status)
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    let console = Console::standard();
+    match command {
+        Command::Demo(args) => demo(args).await?,
+        Command::Central(args) => {
+            let central = Central::bind(central_config(args)?, Links::Fixed).map_err(failed)?;
+            serve(|stop| central.run(stop)).await?;
+        }
+        Command::Node(args) => {
+            let node = Node::bind(node_config(args)?).map_err(failed)?;
+            serve(|stop| node.run(stop)).await?;
+        }
+        Command::Put(args) => {
+            client::put(&Server::new(args.server.server)?, &console, &args.files, args.json).await?;
+        }
+        Command::Get(args) => {
+            let server = Server::new(args.server.server)?;
+            client::get(server, &console, &args.target, args.output.as_deref()).await?;
+        }
+        Command::Ls(args) => {
+            let server = Server::new(args.server.server)?;
+            client::ls(server, &console, args.query.as_deref(), args.limit, args.json).await?;
+        }
+        Command::Info(args) => {
+            client::info(Server::new(args.server.server)?, &console, &args.target, args.json).await?;
+        }
+        Command::Health(args) => client::health(Server::new(args.server.server)?, &console).await?,
+    }
+    Ok(())
+}
+
+async fn demo(args: DemoArgs) -> Result<(), Failure> {
+    let DemoArgs { port, listen, data, geoip } = args;
+    let demo = Demo::bind(&DemoOptions { listen, port, data, geoip }).map_err(failed)?;
+    // Somebody who reads only the logs is no reason to stop.
+    let _ = writeln!(std::io::stdout(), "{}", demo.greeting());
+    serve(|stop| demo.run(stop)).await
+}
+
+/// Runs a role until it ends, or until it is told to stop and has done so in order. Told
+/// twice, it ends at once.
+async fn serve<E: Display, R: Future<Output = Result<(), E>>>(
+    run: impl FnOnce(CancellationToken) -> R,
+) -> Result<(), Failure> {
+    let stop = CancellationToken::new();
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut running = pin!(run(stop.clone()));
+    for _ in 0..2 {
+        tokio::select! {
+            ended = &mut running => return ended.map_err(failed),
+            _ = interrupt.recv() => stop.cancel(),
+            _ = terminate.recv() => stop.cancel(),
+        }
+    }
+    Err(Failure::Failed("stopped without waiting for what was going on".to_owned()))
+}
+
+fn central_config(args: CentralArgs) -> Result<CentralConfig, ConfigError> {
+    let file = args.config.clone();
+    CentralConfig::load(file.as_deref(), config::environment()?, args.into())
+}
+
+fn node_config(args: NodeArgs) -> Result<NodeConfig, ConfigError> {
+    let file = args.config.clone();
+    NodeConfig::load(file.as_deref(), config::environment()?, args.into())
+}

@@ -1,0 +1,261 @@
+//! The role `central`: pages, API, ledger, every decision.
+
+#[path = "central_workers.rs"]
+mod workers;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::{App, HttpServer, middleware, web};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::common::{PublicAddress, Site, SiteLimits, guard, measure};
+use crate::cluster::http::http_client;
+use crate::cluster::membership::Membership;
+use crate::cluster::node_client::NodeClient;
+use crate::config::{CentralConfig, LEDGER_FILE};
+use crate::geo::{ClientAddresses, GeoSource};
+use crate::ledger::{Ledger, SqliteLedger};
+use crate::metrics::Metrics;
+use crate::service::central::catalog::Catalog;
+use crate::service::central::complete::Completion;
+use crate::service::central::control::Control;
+use crate::service::central::finisher::Finisher;
+use crate::service::central::link::{LinkLife, LinkService};
+use crate::service::central::upload::{UploadLimits, UploadService};
+use crate::tasks::Workers;
+use crate::{api, web as pages};
+
+use workers::{Absences, Finishing, GeoReload};
+
+/// A short call to a node may take so long.
+const CALL_PATIENCE: Duration = Duration::from_secs(10);
+/// An upload that is being finished is waited for so long before the answer is `503`.
+const FINISH_WITHIN: Duration = Duration::from_secs(10);
+/// Syncing, or copying to a replacement, what was received may take so long.
+const PREPARE_WITHIN: Duration = Duration::from_mins(30);
+/// A worker's step has so long to end at a stop.
+const WORKERS_WITHIN: Duration = Duration::from_secs(5);
+/// Accepted requests have so long to end at a stop.
+const DRAIN_SECONDS: u64 = 5;
+
+/// Why a central cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum CentralError {
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The data folder cannot be used.
+    #[error("cannot use the data folder {path}: {error}")]
+    Data {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Ledger(#[from] crate::ledger::LedgerError),
+    /// The GeoIP database cannot be used.
+    #[error("cannot use the GeoIP database: {0}")]
+    Geo(#[from] crate::geo::GeoError),
+    /// The HTTP client cannot be made.
+    #[error("cannot set up HTTP: {0}")]
+    Http(#[from] reqwest::Error),
+    /// A metric cannot be made.
+    #[error("cannot set up the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The server broke.
+    #[error("the server broke: {0}")]
+    Server(std::io::Error),
+}
+
+/// How links are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// From `public_url` alone.
+    Fixed,
+    /// From the host that the person asked for, where it is this machine: the demo's.
+    Demo,
+}
+
+/// A central that listens and does not answer yet.
+pub struct Central {
+    config: CentralConfig,
+    listener: TcpListener,
+    links: Links,
+}
+
+impl Central {
+    /// Takes the address; nothing is answered before [`Central::run`].
+    ///
+    /// # Errors
+    /// [`CentralError::Listen`].
+    pub fn bind(config: CentralConfig, links: Links) -> Result<Self, CentralError> {
+        let address = config.listen;
+        let listener = TcpListener::bind(address).map_err(|error| CentralError::Listen { address, error })?;
+        Ok(Self { config, listener, links })
+    }
+
+    /// With a listener that is bound already.
+    #[must_use]
+    pub const fn with_listener(config: CentralConfig, listener: TcpListener, links: Links) -> Self {
+        Self { config, listener, links }
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until `stop`, then stops in order: accept no more, drain, end the workers,
+    /// close the ledger.
+    ///
+    /// # Errors
+    /// [`CentralError`].
+    pub async fn run(self, stop: CancellationToken) -> Result<(), CentralError> {
+        let Self { config, listener, links } = self;
+        std::fs::create_dir_all(&config.data)
+            .map_err(|error| CentralError::Data { path: config.data.clone(), error })?;
+        let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(&config.data.join(LEDGER_FILE))?);
+        let geo = Arc::new(match &config.geoip {
+            Some(path) => GeoSource::file(path)?,
+            None => GeoSource::embedded(),
+        });
+        let membership = Arc::new(Membership::default());
+        let nodes = NodeClient::new(http_client()?, CALL_PATIENCE);
+        let metrics = Metrics::new()?;
+        let completion = Completion::new(
+            Arc::clone(&ledger),
+            Arc::clone(&membership),
+            nodes.clone(),
+            metrics.clone(),
+            FINISH_WITHIN,
+        );
+        let uploads = TaskTracker::new();
+        let site = Site {
+            uploads: UploadService::new(
+                Arc::clone(&ledger),
+                Arc::clone(&membership),
+                nodes.clone(),
+                completion.clone(),
+                upload_limits(&config),
+                metrics.clone(),
+                uploads.clone(),
+            ),
+            catalog: Catalog::new(Arc::clone(&ledger), Arc::clone(&membership)),
+            links: LinkService::new(
+                Arc::clone(&ledger),
+                Arc::clone(&membership),
+                Arc::clone(&geo),
+                config.place.clone(),
+                LinkLife { least: config.limits.link_life, step: config.limits.link_step },
+                metrics.clone(),
+            ),
+            addresses: ClientAddresses::new(
+                config.trusted_proxies.clone(),
+                config.client_address_headers.clone(),
+            ),
+            address: match links {
+                Links::Fixed => PublicAddress::Fixed(config.public_url.clone()),
+                Links::Demo => PublicAddress::Demo(config.public_url.clone()),
+            },
+            metrics,
+            limits: SiteLimits {
+                form_files: config.limits.upload_files,
+                precheck_files: config.limits.precheck_files,
+                list_files: config.limits.list_files,
+                list_files_max: config.limits.list_files_max,
+            },
+        };
+        let control = Arc::new(Control::new(
+            Arc::clone(&ledger),
+            Arc::clone(&membership),
+            nodes,
+            config.signing_root.clone(),
+            config.join_secret.clone(),
+            config.networks.clone(),
+            config.node_out_after,
+        ));
+        let describe =
+            api::rest::describe(pages::description()).map_err(|error| CentralError::Server(error.into()))?;
+        let server = serve(listener, site, Arc::clone(&control), describe)?;
+        let handle = server.handle();
+        let mut workers = Workers::new();
+        workers.start(Finishing(Finisher::new(Arc::clone(&ledger), completion)));
+        workers.start(Absences::new(control));
+        workers.start(GeoReload(geo));
+        let served = serve_until(server, handle, &stop).await;
+        stop.cancel();
+        uploads.close();
+        // An upload that is decided finishes; one that still waits for its sender does not.
+        if tokio::time::timeout(FINISH_WITHIN, uploads.wait()).await.is_err() {
+            tracing::warn!("uploads were still running at the stop");
+        }
+        workers.stop(WORKERS_WITHIN).await;
+        ledger.close().await;
+        served.map_err(CentralError::Server)
+    }
+}
+
+fn upload_limits(config: &CentralConfig) -> UploadLimits {
+    UploadLimits {
+        file_bytes: config.limits.file_bytes,
+        uploads: config.limits.uploads,
+        uploads_per_address: config.limits.uploads_per_address,
+        stalled_bytes_per_second: config.limits.stalled_bytes_per_second,
+        stalled_after: config.limits.stalled_after,
+        node_stalled_after: config.limits.node_stalled_after,
+        prepare_within: PREPARE_WITHIN,
+    }
+}
+
+fn serve(
+    listener: TcpListener,
+    site: Site,
+    control: Arc<Control>,
+    describe: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+) -> Result<Server, CentralError> {
+    let site = web::Data::new(site);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(site.clone())
+            .wrap(middleware::from_fn(guard))
+            .wrap(middleware::from_fn(pages::errors_as_pages))
+            .wrap(middleware::from_fn(measure))
+            .configure(api::rest::configure)
+            .configure(&describe)
+            .configure(|config| api::cluster::configure(config, Arc::clone(&control)))
+            .configure(pages::configure)
+    })
+    .disable_signals()
+    .shutdown_timeout(DRAIN_SECONDS)
+    // An early answer to a slow sender is lost to a reset when this is short.
+    .client_disconnect_timeout(Duration::from_secs(10))
+    .client_request_timeout(Duration::from_secs(15))
+    .listen(listener)
+    .map_err(CentralError::Server)?;
+    Ok(server.run())
+}
+
+/// Runs the server until it ends or is told to stop.
+async fn serve_until(server: Server, handle: ServerHandle, stop: &CancellationToken) -> std::io::Result<()> {
+    let mut server = std::pin::pin!(server);
+    tokio::select! {
+        ended = &mut server => return ended,
+        () = stop.cancelled() => {}
+    }
+    let (ended, ()) = tokio::join!(server, handle.stop(true));
+    ended
+}

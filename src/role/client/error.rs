@@ -1,0 +1,103 @@
+//! Why a command failed, in words for the person who typed it.
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::wire::api::Problem;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The server said no.
+    #[error("{title}: {detail}", title = printable(&.0.title), detail = printable(&.0.detail))]
+    Problem(Problem),
+    /// The server said something that is not in the API.
+    #[error("{0}")]
+    Answer(String),
+    /// The server cannot be reached, or fell silent.
+    #[error("{url}: {cause}", cause = root_cause(.error))]
+    Http {
+        /// Whom we asked.
+        url: String,
+        /// Why.
+        error: reqwest::Error,
+    },
+    /// A file here cannot be used.
+    #[error("{path}: {error}", path = printable(&.path.to_string_lossy()))]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Something about a file here.
+    #[error("{path}: {message}", path = printable(&.path.to_string_lossy()))]
+    Refused {
+        /// Which.
+        path: PathBuf,
+        /// What, and what to do.
+        message: String,
+    },
+    /// Nothing can be printed.
+    #[error("cannot write to stdout: {0}")]
+    Output(io::Error),
+    /// Some of several files failed; each has been reported.
+    #[error("{failed} of {all} files failed")]
+    Some {
+        /// How many failed.
+        failed: usize,
+        /// Of how many.
+        all: usize,
+    },
+}
+
+impl ClientError {
+    /// About an HTTP call. Never with the query, which can hold a ticket.
+    pub(super) fn http(url: &url::Url, error: reqwest::Error) -> Self {
+        let mut shown = url.clone();
+        shown.set_query(None);
+        Self::Http { url: shown.to_string(), error: error.without_url() }
+    }
+
+    /// About a file here.
+    pub(super) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |error| Self::File { path, error }
+    }
+
+    /// About a file here.
+    pub(super) fn refused(path: &Path, message: impl Into<String>) -> Self {
+        Self::Refused { path: path.to_owned(), message: message.into() }
+    }
+
+    /// As a problem document, for `--json`; one of our own where the server gave none.
+    pub(super) fn problem(&self) -> Problem {
+        match self {
+            Self::Problem(problem) => problem.clone(),
+            other => Problem {
+                kind: "about:blank".to_owned(),
+                title: "The file was not stored".to_owned(),
+                status: 0,
+                detail: other.to_string(),
+            },
+        }
+    }
+}
+
+/// What lies at the bottom of an error: the layers above it say little.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(below) = cause.source() {
+        cause = below;
+    }
+    if error.is_timeout() && cause.source().is_none() {
+        return "no answer in time".to_owned();
+    }
+    printable(&cause.to_string())
+}
+
+/// A text from elsewhere, without what would move the cursor or colour the terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

@@ -1,0 +1,20 @@
+//! The command-line client: it speaks the public API, keeps nothing, and holds no more of a
+//! file in memory than a few pieces.
+
+mod console;
+mod error;
+#[cfg(test)]
+mod fake;
+mod get;
+mod http;
+mod look;
+mod put;
+mod target;
+
+pub use console::Console;
+pub use error::ClientError;
+pub use get::get;
+pub use http::Server;
+pub use look::{health, info, ls};
+pub use put::put;
+pub use target::{InvalidTarget, Target};

@@ -1,0 +1,7 @@
+//! What the one binary can be: each role is bound, run and shut down here, and everything
+//! it is made of is built here.
+
+pub mod central;
+pub mod client;
+pub mod demo;
+pub mod node;

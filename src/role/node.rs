@@ -1,0 +1,257 @@
+//! The role `node`: a storage server.
+//!
+//! It takes its address, joins (or takes up who it is), opens its store, serves, and beats.
+//! A node that central knows serves before central answers, as far as it can: tickets expire
+//! by the ledger's time, which comes with the first heartbeat.
+
+#[path = "node_workers.rs"]
+mod workers;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::{App, HttpServer};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::api;
+use crate::blobs::{FolderStore, FolderStoreOptions, OpenError};
+use crate::cluster::agent::{Agent, AgentError, AgentOptions};
+use crate::cluster::clock::LedgerClock;
+use crate::cluster::http::http_client;
+use crate::cluster::identity::{Identity, IdentityError, IdentityFile};
+use crate::cluster::keys::SharedKeys;
+use crate::config::NodeConfig;
+use crate::domain::Label;
+use crate::service::node::{NodeParts, NodeService, ServiceLimits};
+use crate::tasks::Workers;
+use workers::{Heartbeats, Janitor, Settling, vitals};
+
+/// Threads that serve HTTP. The disk's work is on others.
+const SERVER_THREADS: usize = 2;
+/// Connections have so long to end at a stop.
+const DRAIN_SECONDS: u64 = 3;
+/// Workers and clean-ups have so long to end at a stop.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// A node that central did not take yet tries again after this.
+const JOIN_EVERY: Duration = Duration::from_secs(1);
+/// An early answer to a slow sender is lost to a reset when this is short.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Why a node cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Who the node is cannot be read.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// It cannot belong to this cluster.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The HTTP client cannot be made.
+    #[error("cannot set up HTTP: {0}")]
+    Http(#[from] reqwest::Error),
+    /// The server broke.
+    #[error("the server broke: {0}")]
+    Server(std::io::Error),
+}
+
+/// A node that listens and does not answer yet.
+pub struct Node {
+    config: NodeConfig,
+    listener: TcpListener,
+}
+
+impl Node {
+    /// Takes the address; nothing is answered before [`Node::run`].
+    ///
+    /// # Errors
+    /// [`NodeError::Listen`].
+    pub fn bind(config: NodeConfig) -> Result<Self, NodeError> {
+        let address = config.listen;
+        let listener = TcpListener::bind(address).map_err(|error| NodeError::Listen { address, error })?;
+        Ok(Self { config, listener })
+    }
+
+    /// With a listener that is bound already.
+    #[must_use]
+    pub const fn with_listener(config: NodeConfig, listener: TcpListener) -> Self {
+        Self { config, listener }
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until `stop`, then stops in order: beat no more, say goodbye, accept no more,
+    /// drain, end the workers, close the store.
+    ///
+    /// # Errors
+    /// When it cannot start or its server breaks; not being heard by central is no error.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), NodeError> {
+        let Self { config, listener } = self;
+        let port = listener.local_addr().map_err(NodeError::Server)?.port();
+        let (keys, clock, http) = (SharedKeys::new(), LedgerClock::new(), http_client()?);
+        let file = IdentityFile::new(&config.data);
+        let agent =
+            Agent::new(agent_options(&config, port), http.clone(), file, keys.clone(), clock.clone())?;
+        let agent = Arc::new(agent);
+        let Some(identity) = known_or_joined(&agent, &stop).await? else { return Ok(()) };
+        let store = FolderStore::open(FolderStoreOptions {
+            dir: config.data.clone(),
+            node: identity.node,
+            cluster: identity.cluster,
+            known_to_cluster: identity.has_store,
+            reserve_bytes: config.reserve_bytes,
+        })
+        .await?;
+        agent.store_is_open().await?;
+        let service = Arc::new(NodeService::new(NodeParts {
+            store: Arc::new(store),
+            node: identity.node,
+            version: version(),
+            keys,
+            clock,
+            http,
+            limits: ServiceLimits {
+                sessions: config.limits.sessions,
+                downloads: config.limits.downloads,
+                ..ServiceLimits::default()
+            },
+            runtime: Handle::current(),
+        }));
+        limit_stalls(&listener, config.limits.download_stalled_after);
+        let server = serve(listener, Arc::clone(&service)).map_err(NodeError::Server)?;
+        let handle = server.handle();
+        let mut served = tokio::spawn(server);
+        // Central calls back during the first heartbeat, so it comes after the server.
+        let mut beating = Workers::new();
+        beating.start(Heartbeats::new(Arc::clone(&agent), Arc::clone(&service)));
+        let mut working = Workers::new();
+        working.start(Janitor::new(Arc::clone(&service)));
+        working.start(Settling::new(Arc::clone(&agent), Arc::clone(&service), config.limits.ask_after));
+        let ended = tokio::select! {
+            ended = &mut served => Some(ended),
+            () = stop.cancelled() => None,
+        };
+        beating.stop(STOP_WITHIN).await;
+        let (ended, ()) = tokio::join!(drain(ended, served, handle), goodbye(&agent, &service));
+        working.stop(STOP_WITHIN).await;
+        if tokio::time::timeout(STOP_WITHIN, service.close()).await.is_err() {
+            tracing::warn!("sessions of vanished senders were still being removed at the stop");
+        }
+        ended.map_err(std::io::Error::other).flatten().map_err(NodeError::Server)
+    }
+}
+
+type Ended = Result<std::io::Result<()>, tokio::task::JoinError>;
+
+/// Accepts no more, and waits for what goes on.
+async fn drain(ended: Option<Ended>, served: JoinHandle<std::io::Result<()>>, handle: ServerHandle) -> Ended {
+    match ended {
+        Some(ended) => ended,
+        None => tokio::join!(served, handle.stop(true)).0,
+    }
+}
+
+async fn goodbye(agent: &Agent, service: &NodeService) {
+    let Ok(vitals) = vitals(service).await else { return };
+    if let Err(error) = agent.goodbye(vitals).await {
+        tracing::debug!(%error, "central did not hear the goodbye; it notices by itself");
+    }
+}
+
+/// Who this node is: what its folder says, else what central makes it. None when it is time
+/// to stop.
+async fn known_or_joined(agent: &Agent, stop: &CancellationToken) -> Result<Option<Identity>, NodeError> {
+    if let Some(identity) = agent.identity() {
+        return Ok(Some(identity));
+    }
+    let mut trouble = String::new();
+    loop {
+        match stop.run_until_cancelled(agent.join()).await {
+            None => return Ok(None),
+            Some(Ok(identity)) => return Ok(Some(identity)),
+            Some(Err(error)) if !error.can_pass() => return Err(error.into()),
+            Some(Err(error)) => {
+                if trouble != error.to_string() {
+                    tracing::warn!(%error, "this node has not joined yet; it goes on trying");
+                    trouble = error.to_string();
+                }
+            }
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(JOIN_EVERY)).await.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+fn agent_options(config: &NodeConfig, port: u16) -> AgentOptions {
+    AgentOptions {
+        central_url: config.central_url.clone(),
+        join_secret: config.join_secret.clone(),
+        place: config.place.clone(),
+        failure_domain: config.failure_domain.clone(),
+        public_url: config.public_url.clone(),
+        internal_port: port,
+        internal_address: config.internal_address,
+        version: version(),
+    }
+}
+
+#[allow(clippy::expect_used)]
+fn version() -> Label {
+    Label::parse(env!("CARGO_PKG_VERSION")).expect("a version is a label")
+}
+
+/// A receiver that takes nothing for so long is cut. The server itself does not notice one:
+/// it asks for no more bytes before some were taken.
+fn limit_stalls(listener: &TcpListener, after: Duration) {
+    // Connections have it from their listener.
+    #[cfg(target_os = "linux")]
+    {
+        let millis = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(listener, millis) {
+            tracing::warn!(%error, "stalled receivers cannot be cut");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (listener, after);
+}
+
+fn serve(listener: TcpListener, service: Arc<NodeService>) -> std::io::Result<Server> {
+    let server = HttpServer::new(move || {
+        let service = Arc::clone(&service);
+        App::new().configure(move |config| api::node::configure(config, service))
+    })
+    .workers(SERVER_THREADS)
+    .disable_signals()
+    .shutdown_timeout(DRAIN_SECONDS)
+    // Longer than a client of the cluster keeps an idle connection.
+    .keep_alive(Duration::from_secs(75))
+    .client_request_timeout(Duration::from_secs(15))
+    .client_disconnect_timeout(LINGER)
+    .listen(listener)?;
+    Ok(server.run())
+}
+
+#[cfg(test)]
+#[path = "node_tests.rs"]
+mod tests;

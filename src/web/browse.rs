@@ -1,0 +1,186 @@
+//! `/`, `/files`, `/files/{sha1}` and `/servers`.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+use super::pages::{
+    FilePage, FilesPage, IndexPage, NameView, Notice, ReaderKnownBy, ReaderView, ReplicaView, ServersPage,
+    Standing,
+};
+use super::respond::{page, shell};
+use super::views;
+use crate::api::common::{ApiError, ProblemKind, Site, blob_path, file_url};
+use crate::domain::{Sha1, Timestamp, Viewer};
+use crate::service::central::catalog::{Detail, NodeStanding, ReplicaAt};
+use crate::service::central::link::{Choice, LinkService, Wish};
+use crate::service::central::{Cursor, ReplicaState};
+use crate::service::central::{KnownBy, is_near};
+
+pub(super) async fn index(site: web::Data<Site>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let base_url = site.base(&request)?;
+    let (totals, nodes) = (site.catalog.totals().await?, site.catalog.nodes().await?);
+    let now = site.catalog.now();
+    page(
+        StatusCode::OK,
+        &IndexPage {
+            shell: shell(),
+            base_url,
+            max_file_bytes: site.uploads.limits().file_bytes,
+            max_files: site.limits.form_files as u64,
+            total_files: totals.files,
+            total_bytes: totals.bytes,
+            notice: notice(&nodes),
+            servers: nodes.iter().map(|standing| views::server(standing, now)).collect(),
+        },
+    )
+}
+
+fn notice(nodes: &[NodeStanding]) -> Option<Notice> {
+    (nodes.iter().filter(|standing| standing.healthy).count() < 2).then(Notice::uploads_wait)
+}
+
+pub(super) async fn servers(site: web::Data<Site>) -> Result<HttpResponse, ApiError> {
+    let nodes = site.catalog.nodes().await?;
+    let now = site.catalog.now();
+    let servers = nodes.iter().map(|standing| views::server(standing, now)).collect();
+    page(StatusCode::OK, &ServersPage { shell: shell(), servers, notice: notice(&nodes) })
+}
+
+/// The query of the list.
+#[derive(Debug, Deserialize)]
+pub(super) struct ListQuery {
+    #[serde(default)]
+    query: String,
+    after: Option<String>,
+}
+
+pub(super) async fn files(
+    site: web::Data<Site>,
+    request: HttpRequest,
+    query: web::Query<ListQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let base = site.base(&request)?;
+    let after = match query.after.as_deref() {
+        None | Some("") => None,
+        Some(text) => Some(Cursor(text.parse().map_err(|_| {
+            ApiError::new(ProblemKind::BadRequest, "this page of the list does not exist: begin at /files")
+        })?)),
+    };
+    let listed = site.catalog.list(Viewer::Public, &query.query, after, site.limits.list_files).await?;
+    let now = site.catalog.now();
+    page(
+        StatusCode::OK,
+        &FilesPage {
+            shell: shell(),
+            query: query.query.clone(),
+            files: listed.items.iter().map(|file| views::row(&base, file, now)).collect(),
+            total_files: site.catalog.totals().await?.files,
+            next: listed.next.map(|cursor| cursor.0.to_string()),
+            is_later_page: after.is_some(),
+        },
+    )
+}
+
+/// The query of a file's page.
+#[derive(Debug, Deserialize)]
+pub(super) struct FileQuery {
+    from: Option<String>,
+}
+
+pub(super) async fn file(
+    site: web::Data<Site>,
+    request: HttpRequest,
+    sha1: web::Path<String>,
+    query: web::Query<FileQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let base_url = site.base(&request)?;
+    let sha1: Sha1 = sha1.parse()?;
+    let detail = site
+        .catalog
+        .detail(Viewer::Public, sha1)
+        .await?
+        .ok_or_else(|| ApiError::new(ProblemKind::NotFound, "no file with this SHA-1 is stored here"))?;
+    let wish = Wish { from: query.from.as_deref(), node: None };
+    let choice = site.links.choose(Viewer::Public, sha1, site.client(&request), wish).await?;
+    let now = site.catalog.now();
+    let record = &detail.blob.file;
+    page(
+        StatusCode::OK,
+        &FilePage {
+            shell: shell(),
+            name: record.name.to_string(),
+            media_type: record.media_type.as_str().to_owned(),
+            size_bytes: record.blob.size,
+            sha1: record.blob.sha1.to_string(),
+            sha256: record.blob.sha256.to_string(),
+            added: views::moment(record.created_at, now),
+            url: file_url(&base_url, record),
+            metalink_url: format!("{base_url}{}.meta4", blob_path(sha1)),
+            names: detail
+                .files
+                .iter()
+                .map(|file| NameView {
+                    name: file.name.to_string(),
+                    added: views::moment(file.created_at, now),
+                })
+                .collect(),
+            reader: reader(&choice),
+            replicas: replicas(&base_url, &detail, &choice, now),
+            base_url,
+        },
+    )
+}
+
+fn reader(choice: &Choice) -> ReaderView {
+    let origin = &choice.origin;
+    ReaderView {
+        place: origin.name.clone(),
+        lat: origin.coordinates.lat(),
+        lon: origin.coordinates.lon(),
+        known_by: match origin.known_by {
+            KnownBy::GeoIp => ReaderKnownBy::Address,
+            KnownBy::Given => ReaderKnownBy::Given,
+            KnownBy::Central => ReaderKnownBy::Central,
+        },
+    }
+}
+
+/// Every replica, the readable ones first and in order of distance.
+fn replicas(base: &str, detail: &Detail, choice: &Choice, now: Timestamp) -> Vec<ReplicaView> {
+    let distance =
+        |at: &ReplicaAt| LinkService::distance_km(choice.origin.coordinates, at.node.node.place.coordinates);
+    let is_readable = |at: &ReplicaAt| at.healthy && at.replica.state == ReplicaState::Stored;
+    let nearest = detail.replicas.iter().filter(|at| is_readable(at)).map(distance).min_by(f64::total_cmp);
+    let near = |at: &ReplicaAt| nearest.is_some_and(|nearest| is_near(nearest, distance(at)));
+    let sharing = detail.replicas.iter().filter(|at| is_readable(at) && near(at)).count();
+    let mut replicas: Vec<ReplicaView> = detail
+        .replicas
+        .iter()
+        .map(|at| ReplicaView {
+            node: at.replica.node.to_string(),
+            place: at.node.node.place.name.to_string(),
+            lat: at.node.node.place.coordinates.lat(),
+            lon: at.node.node.place.coordinates.lon(),
+            distance_km: distance(at),
+            standing: match at.replica.state {
+                ReplicaState::Bad => Standing::Damaged,
+                ReplicaState::Pending => Standing::Pending,
+                ReplicaState::Stored if !at.healthy => Standing::Away,
+                ReplicaState::Stored if !near(at) => Standing::Farther,
+                ReplicaState::Stored if sharing > 1 => Standing::Shared,
+                ReplicaState::Stored => Standing::Nearest,
+            },
+            url: format!("{base}{}?node={}", blob_path(detail.blob.digests.sha1), at.replica.node),
+            verified: views::moment(at.replica.verified_at, now),
+        })
+        .collect();
+    let rank = |replica: &ReplicaView| match replica.standing {
+        Standing::Nearest | Standing::Shared => 0,
+        Standing::Farther => 1,
+        Standing::Away | Standing::Pending => 2,
+        Standing::Damaged => 3,
+    };
+    replicas.sort_by(|a, b| rank(a).cmp(&rank(b)).then(a.distance_km.total_cmp(&b.distance_km)));
+    replicas
+}

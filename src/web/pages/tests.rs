@@ -1,0 +1,300 @@
+//! What the pages say, and what they never let through.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+const HOSTILE: &str = "\"><script>alert(1)</script>'&.html";
+
+fn shell() -> Shell {
+    Shell { assets: "a1".to_owned(), version: "0.1.0".to_owned() }
+}
+
+fn kept(name: &str) -> KeptView {
+    KeptView {
+        name: name.to_owned(),
+        sha1: "ab".repeat(20),
+        size_bytes: 5,
+        url: "https://files.example/d/ab/a".to_owned(),
+        places: vec!["Amsterdam".to_owned(), "Toronto".to_owned()],
+        ..KeptView::default()
+    }
+}
+
+fn result(outcomes: Vec<Outcome>) -> ResultPage {
+    let files = outcomes.into_iter().map(|outcome| ResultView { name: "a".to_owned(), outcome }).collect();
+    ResultPage { shell: shell(), files }
+}
+
+fn failed() -> Outcome {
+    Outcome::Error { title: "Too large".to_owned(), detail: "It has 2 TB.".to_owned() }
+}
+
+fn replica(place: &str, standing: Standing) -> ReplicaView {
+    ReplicaView {
+        node: "n".to_owned(),
+        place: place.to_owned(),
+        lat: 52.4,
+        lon: 4.9,
+        distance_km: 577.0,
+        standing,
+        url: "https://files.example/d/ab?node=n".to_owned(),
+        verified: Moment::default(),
+    }
+}
+
+fn file(replicas: Vec<ReplicaView>) -> FilePage {
+    FilePage {
+        shell: shell(),
+        name: HOSTILE.to_owned(),
+        media_type: "text/html".to_owned(),
+        size_bytes: 12_345,
+        sha1: "ab".repeat(20),
+        sha256: "cd".repeat(32),
+        added: Moment { iso: "2026-01-01T00:00:00Z".to_owned(), text: "1 day ago".to_owned() },
+        url: "https://files.example/d/ab/it's".to_owned(),
+        metalink_url: "https://files.example/d/ab.meta4".to_owned(),
+        base_url: "https://files.example".to_owned(),
+        names: vec![NameView { name: HOSTILE.to_owned(), added: Moment::default() }],
+        reader: ReaderView {
+            place: "Berlin".to_owned(),
+            lat: 52.5,
+            lon: 13.4,
+            known_by: ReaderKnownBy::Address,
+        },
+        replicas,
+    }
+}
+
+/// No page may need more than `default-src 'none'; style-src 'self'; img-src 'self'`.
+fn assert_plain(page: &str) {
+    for forbidden in ["<script", "<style", " style=", " onload", " onclick", "javascript:", "url("] {
+        assert!(!page.contains(forbidden), "{forbidden} in {page}");
+    }
+    assert!(page.starts_with("<!DOCTYPE html>\n<html lang=\"en\">"));
+    assert!(page.contains("IP Geolocation by DB-IP"));
+}
+
+#[test]
+fn hostile_names_stay_text_on_every_page() {
+    let error = Outcome::Error { title: HOSTILE.to_owned(), detail: HOSTILE.to_owned() };
+    let mut results = result(vec![Outcome::Stored(kept(HOSTILE)), Outcome::Duplicate(kept(HOSTILE)), error]);
+    results.files.iter_mut().for_each(|file| file.name = HOSTILE.to_owned());
+    let server = ServerView { place: HOSTILE.to_owned(), node: HOSTILE.to_owned(), ..ServerView::default() };
+    let row = FileRow { name: HOSTILE.to_owned(), ..FileRow::default() };
+    let pages = [
+        results.render(),
+        file(vec![replica(HOSTILE, Standing::Nearest), replica(HOSTILE, Standing::Damaged)]).render(),
+        FilesPage {
+            shell: shell(),
+            query: HOSTILE.to_owned(),
+            files: vec![row],
+            total_files: 1,
+            next: Some(HOSTILE.to_owned()),
+            is_later_page: true,
+        }
+        .render(),
+        ServersPage { shell: shell(), servers: vec![server.clone()], notice: Some(Notice::uploads_wait()) }
+            .render(),
+        IndexPage {
+            shell: shell(),
+            base_url: HOSTILE.to_owned(),
+            max_file_bytes: 1 << 40,
+            max_files: 1000,
+            total_files: 0,
+            total_bytes: 0,
+            servers: vec![server],
+            notice: None,
+        }
+        .render(),
+        ErrorPage {
+            shell: shell(),
+            status: 404,
+            title: HOSTILE.to_owned(),
+            detail: HOSTILE.to_owned(),
+            retry_after_s: None,
+            file_sha1: None,
+        }
+        .render(),
+    ];
+    for page in pages {
+        assert_plain(&page.unwrap());
+    }
+}
+
+#[test]
+fn the_form_is_the_one_that_programs_know() {
+    let page = IndexPage {
+        shell: shell(),
+        base_url: "http://127.0.0.1:8080".to_owned(),
+        max_file_bytes: 1 << 40,
+        max_files: 1000,
+        total_files: 12_345,
+        total_bytes: 3_200_000_000,
+        servers: vec![
+            ServerView { place: "Toronto".to_owned(), ..ServerView::default() },
+            ServerView { place: "Amsterdam".to_owned(), ..ServerView::default() },
+        ],
+        notice: None,
+    }
+    .render()
+    .unwrap();
+    assert!(page.contains(r#"method="post" action="/upload" enctype="multipart/form-data""#));
+    assert_eq!(page.matches(r#"type="file""#).count(), 1);
+    assert!(page.contains(r#"type="file" name="file" multiple required"#));
+    assert!(page.contains("curl -T photo.jpg http://127.0.0.1:8080/"));
+    assert!(page.contains("12,345 files · 3.2 GB · 2 servers in 2 places"));
+    assert!(page.contains("Up to 1 TiB a file and 1,000 files at once"));
+}
+
+#[test]
+fn results_say_in_one_line_how_it_went() {
+    let stored = || Outcome::Stored(kept("a"));
+    let known = || Outcome::Duplicate(kept("a"));
+    for (outcomes, headline) in [
+        (vec![], "Nothing was uploaded"),
+        (vec![stored()], "Your file is stored"),
+        (vec![stored(), stored()], "All 2 files are stored"),
+        (vec![known()], "This file is here already"),
+        (vec![known(), known()], "All 2 files are here already"),
+        (vec![failed()], "This file was not stored"),
+        (vec![failed(), failed()], "None of 2 files was stored"),
+        (vec![stored(), known(), failed()], "1 of 3 files stored"),
+        (vec![known(), failed()], "1 of 2 files here already"),
+    ] {
+        assert_eq!(result(outcomes).headline(), headline);
+    }
+    let page = result(vec![stored(), known(), failed()]).render().unwrap();
+    assert!(page.contains("kept in <strong>Amsterdam and Toronto</strong>"));
+    assert!(page.contains("<strong>Too large.</strong> It has 2 TB."));
+    assert!(page.contains("All links as text"));
+    assert!(!result(vec![stored()]).render().unwrap().contains("All links as text"));
+}
+
+#[test]
+fn a_duplicate_names_the_file_that_exists() {
+    let page =
+        result(vec![Outcome::Duplicate(KeptView { healed: true, ..kept("other.txt") })]).render().unwrap();
+    assert!(page.contains("is here as <bdi class=\"quote\">other.txt</bdi>, so nothing was stored again."));
+    assert!(page.contains("your upload made it whole"));
+}
+
+#[test]
+fn a_file_page_says_which_copy_and_why() {
+    use Standing::{Away, Damaged, Farther, Nearest, Pending, Shared};
+    for ((first, second), why) in [
+        ((Nearest, Farther), "Downloads come from A, the nearest to you of the places that keep it."),
+        (
+            (Nearest, Away),
+            "Downloads come from A, the nearest to you of the places that keep it. At the moment B does not answer.",
+        ),
+        ((Shared, Shared), "A and B are about equally far away, so each download draws one of them."),
+        ((Away, Away), "None of its copies can be read now."),
+    ] {
+        let page = file(vec![replica("A", first), replica("B", second)]);
+        assert_eq!(page.why(), why);
+        assert_eq!(page.render().unwrap().contains(">Download</a>"), first != Away);
+    }
+    let far = ReplicaView { distance_km: 6480.0, ..replica("A", Nearest) };
+    for (standing, why) in [
+        (Away, "Downloads come from A for now, since B does not answer."),
+        (Damaged, "Downloads come from A for now, since the copy in B is damaged."),
+        (Pending, "Downloads come from A for now, since the copy in B is still being finished."),
+    ] {
+        assert_eq!(file(vec![far.clone(), replica("B", standing)]).why(), why);
+    }
+    assert_eq!(file(vec![replica("A", Nearest)]).source(), "from A, 577 km away");
+    assert_eq!(file(vec![replica("A", Shared), replica("B", Shared)]).source(), "from A or B");
+    assert_eq!(file(vec![]).why(), "None of its copies can be read now.");
+}
+
+#[test]
+fn command_lines_carry_nothing_that_a_stranger_chose() {
+    let page = file(vec![]);
+    assert_eq!(page.curl(), format!("curl -fLOJ https://files.example/d/{}", "ab".repeat(20)));
+    assert_eq!(page.aria2(), "aria2c https://files.example/d/ab.meta4");
+    assert_eq!(page.closeby(), format!("closeby get {} --server https://files.example", "ab".repeat(20)));
+}
+
+#[test]
+fn paging_keeps_the_search() {
+    let page = FilesPage {
+        shell: shell(),
+        query: "a&b c".to_owned(),
+        files: vec![FileRow::default()],
+        total_files: 1,
+        next: Some("x/y".to_owned()),
+        is_later_page: true,
+    }
+    .render()
+    .unwrap();
+    assert!(page.contains(r#"href="/files?query=a%26b%20c&amp;after=x%2Fy""#), "{page}");
+    assert!(page.contains(r#"href="/files?query=a%26b%20c">« Newest"#));
+}
+
+#[test]
+fn empty_lists_say_what_to_do() {
+    let list = |query: &str, is_later_page| {
+        let page = FilesPage {
+            shell: shell(),
+            query: query.to_owned(),
+            files: vec![],
+            total_files: 0,
+            next: None,
+            is_later_page,
+        };
+        page.render().unwrap()
+    };
+    assert!(list("", false).contains("No files yet"));
+    assert!(list("", true).contains("Nothing older"));
+    assert!(list("x", false).contains("No name contains"));
+}
+
+#[test]
+fn servers_are_summed_up() {
+    let server = |place: &str, state| ServerView {
+        place: place.to_owned(),
+        state,
+        total_bytes: 100_000,
+        free_bytes: 40_000,
+        blobs: 2,
+        ..ServerView::default()
+    };
+    use ServerState::{Healthy, Out, Silent};
+    for (states, headline) in [
+        (&[][..], "No server has joined yet"),
+        (&[Healthy], "1 server in 1 place, healthy"),
+        (&[Healthy, Healthy], "2 servers in 1 place, both healthy"),
+        (&[Healthy, Healthy, Healthy], "3 servers in 1 place, all healthy"),
+        (&[Healthy, Silent, Out], "3 servers in 1 place, 1 healthy"),
+        (&[Silent, Out], "2 servers in 1 place, none answering"),
+    ] {
+        let servers = states.iter().map(|state| server("Toronto", *state)).collect();
+        assert_eq!(ServersPage { shell: shell(), servers, notice: None }.headline(), headline);
+    }
+    let page = ServersPage {
+        shell: shell(),
+        servers: vec![server("Toronto", Healthy), server("Delft", Out)],
+        notice: None,
+    };
+    assert_eq!((page.free().as_str(), page.copies().as_str()), ("40 kB", "4 copies"));
+    assert_eq!(page.servers[0].used_percent(), 60);
+    assert_eq!(ServerView::default().used_percent(), 0);
+    assert_eq!(ServerView { free_bytes: 9, total_bytes: 1, ..ServerView::default() }.used_percent(), 0);
+}
+
+#[test]
+fn errors_say_when_to_try_again() {
+    let error = |retry_after_s| ErrorPage {
+        shell: shell(),
+        status: 503,
+        title: "Busy".to_owned(),
+        detail: "All slots are taken.".to_owned(),
+        retry_after_s,
+        file_sha1: None,
+    };
+    assert_eq!(error(None).retry(), None);
+    assert_eq!(error(Some(1)).retry().as_deref(), Some("1 second"));
+    assert_eq!(error(Some(30)).retry().as_deref(), Some("30 seconds"));
+    assert_eq!(error(Some(100)).retry().as_deref(), Some("2 minutes"));
+    assert!(error(Some(30)).render().unwrap().contains("Try again in about 30 seconds. This usually passes"));
+}

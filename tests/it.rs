@@ -1,0 +1,19 @@
+//! Whole-system tests: a central and nodes, real HTTP, each on port 0 in a folder of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+#[path = "system/arrows.rs"]
+mod arrows;
+#[path = "system/binary.rs"]
+mod binary;
+#[path = "system/download.rs"]
+mod download;
+#[path = "system/join.rs"]
+mod join;
+#[path = "system/list.rs"]
+mod list;
+#[path = "system/pages.rs"]
+mod pages;
+#[path = "system/upload.rs"]
+mod upload;

@@ -1,0 +1,324 @@
+//! A cluster of its own for each test, and a client that follows nothing by itself.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use closeby::config::{CentralConfig, Limits, NodeConfig, NodeLimits};
+use closeby::domain::{Label, Place};
+use closeby::geo::HeaderKind;
+use closeby::role::central::{Central, Links};
+use closeby::role::node::Node;
+use reqwest::{RequestBuilder, Response, StatusCode, header};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The longest that anything here is waited for.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+const JOIN_SECRET: &str = "join-secret-for-tests-join-secret-for-tests";
+const SIGNING_ROOT: &str = "signing-root-for-tests-signing-root-for-tests";
+
+/// What runs until it is told to stop.
+struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn end(self) {
+        self.stop.cancel();
+        tokio::time::timeout(DEADLINE, self.task)
+            .await
+            .expect("it stops in time")
+            .expect("it does not panic");
+    }
+}
+
+/// What a test wants of its cluster.
+pub struct Options {
+    pub places: Vec<&'static str>,
+    pub limits: Limits,
+    pub node_out_after: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            places: vec!["toronto", "amsterdam", "bangalore", "singapore"],
+            limits: Limits::default(),
+            node_out_after: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// A central and its nodes.
+pub struct Cluster {
+    pub base: String,
+    pub http: reqwest::Client,
+    dir: TempDir,
+    options: Options,
+    central: Option<Running>,
+    central_address: SocketAddr,
+    nodes: BTreeMap<&'static str, Running>,
+}
+
+impl Cluster {
+    /// Four nodes, defaults.
+    pub async fn start() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    pub async fn with(options: Options) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .http1_only()
+            .build()
+            .unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let central_address = listener.local_addr().unwrap();
+        let mut cluster = Self {
+            base: format!("http://{central_address}"),
+            http,
+            dir: TempDir::new().unwrap(),
+            options,
+            central: None,
+            central_address,
+            nodes: BTreeMap::new(),
+        };
+        cluster.run_central(listener);
+        for place in cluster.options.places.clone() {
+            cluster.start_node(place);
+        }
+        cluster.wait_for_nodes(cluster.options.places.len()).await;
+        cluster
+    }
+
+    fn run_central(&mut self, listener: TcpListener) {
+        let config = CentralConfig {
+            listen: self.central_address,
+            public_url: self.base.parse().unwrap(),
+            data: self.dir.path().join("central"),
+            join_secret: JOIN_SECRET.parse().unwrap(),
+            signing_root: SIGNING_ROOT.parse().unwrap(),
+            networks: vec!["127.0.0.0/8".parse().unwrap()],
+            geoip: None,
+            trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+            client_address_headers: vec![HeaderKind::XForwardedFor, HeaderKind::Forwarded],
+            place: Place::city("new-york").unwrap(),
+            node_out_after: self.options.node_out_after,
+            limits: self.options.limits.clone(),
+        };
+        let stop = CancellationToken::new();
+        let central = Central::with_listener(config, listener, Links::Fixed);
+        let token = stop.clone();
+        let task = tokio::spawn(async move { central.run(token).await.expect("central runs") });
+        self.central = Some(Running { stop, task });
+    }
+
+    /// Stops central; nodes go on.
+    pub async fn stop_central(&mut self) {
+        self.central.take().expect("central runs").end().await;
+    }
+
+    /// Starts central again at the same address.
+    pub async fn start_central(&mut self) {
+        let address = self.central_address;
+        let listener = poll("central's address", || async move { bind_again(address) }).await;
+        self.run_central(listener);
+    }
+
+    /// The configuration of a node in this cluster.
+    pub fn node_config(&self, place: &str, data: PathBuf, listen: SocketAddr) -> NodeConfig {
+        let place = Place::city(place).unwrap();
+        NodeConfig {
+            listen,
+            public_url: format!("http://{listen}").parse().unwrap(),
+            data,
+            central_url: self.base.parse().unwrap(),
+            join_secret: JOIN_SECRET.parse().unwrap(),
+            failure_domain: Label::parse(place.name.as_str()).unwrap(),
+            place,
+            internal_address: None,
+            reserve_bytes: 0,
+            limits: NodeLimits::default(),
+        }
+    }
+
+    /// Starts a node on its own folder.
+    pub fn start_node(&mut self, place: &'static str) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let config = self.node_config(place, self.node_dir(place), listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let token = stop.clone();
+        let node = Node::with_listener(config, listener);
+        let task = tokio::spawn(async move { node.run(token).await.expect("the node runs") });
+        self.nodes.insert(place, Running { stop, task });
+    }
+
+    /// Stops a node.
+    pub async fn stop_node(&mut self, place: &str) {
+        self.nodes.remove(place).expect("the node runs").end().await;
+    }
+
+    /// Waits until so many nodes are healthy.
+    pub async fn wait_for_nodes(&self, count: usize) {
+        poll("healthy nodes", || async {
+            let nodes: Value = self.get("/api/v1/nodes").send().await.ok()?.json().await.ok()?;
+            let healthy = nodes["nodes"].as_array()?.iter().filter(|node| node["healthy"] == true).count();
+            (healthy == count).then_some(())
+        })
+        .await;
+    }
+
+    /// The folder of a node.
+    pub fn node_dir(&self, place: &str) -> PathBuf {
+        self.dir.path().join("nodes").join(place)
+    }
+
+    /// A folder for the test's own files.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        let path = self.dir.path().join("scratch").join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.http.get(self.url(path))
+    }
+
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.http.post(self.url(path))
+    }
+
+    /// A path as a URL; a URL as it is.
+    pub fn url(&self, path: &str) -> String {
+        if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) }
+    }
+
+    /// Uploads through the API.
+    pub async fn upload(&self, name: &str, content: impl Into<reqwest::Body>) -> (StatusCode, Value) {
+        let answer = self.post("/api/v1/files").query(&[("name", name)]).body(content).send().await.unwrap();
+        let status = answer.status();
+        (status, answer.json().await.unwrap())
+    }
+
+    /// Uploads new content.
+    pub async fn store(&self, name: &str, content: impl Into<reqwest::Body>) -> Value {
+        let (status, object) = self.upload(name, content).await;
+        assert_eq!(status, StatusCode::CREATED, "{object}");
+        assert_eq!(object["status"], "stored");
+        object
+    }
+
+    /// Where a link leads now.
+    pub async fn redirect(&self, link: &str) -> Response {
+        let answer = self.get(link).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::FOUND, "{}", answer.text().await.unwrap());
+        answer
+    }
+
+    /// Downloads as a person would: the link, then the node.
+    pub async fn download(&self, link: &str) -> Vec<u8> {
+        let node = location(&self.redirect(link).await);
+        let answer = self.http.get(node).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.bytes().await.unwrap().to_vec()
+    }
+
+    /// The nodes whose folder holds exactly this content at its final path, with its
+    /// description beside it.
+    pub fn holders(&self, sha1: &str, content: &[u8]) -> Vec<&'static str> {
+        let holds = |place: &&&'static str| {
+            let path = self.node_dir(place).join("blobs").join(&sha1[..2]).join(&sha1[2..4]).join(sha1);
+            std::fs::read(&path).is_ok_and(|bytes| bytes == content) && path.with_extension("about").exists()
+        };
+        self.options.places.iter().filter(holds).copied().collect()
+    }
+
+    /// Every file below a node's `blobs` and `sessions`.
+    pub fn files_on(&self, place: &str) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for folder in ["blobs", "sessions"] {
+            walk(&self.node_dir(place).join(folder), &mut files);
+        }
+        files
+    }
+
+    /// Waits until no node has anything at all, as after an upload that failed.
+    pub async fn wait_until_empty(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        loop {
+            let left: Vec<PathBuf> =
+                self.options.places.iter().flat_map(|place| self.files_on(place)).collect();
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "left behind: {left:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Stops everything, as every test must at its end.
+    pub async fn stop(mut self) {
+        for (_, node) in std::mem::take(&mut self.nodes) {
+            node.end().await;
+        }
+        if let Some(central) = self.central.take() {
+            central.end().await;
+        }
+    }
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { walk(&path, files) } else { files.push(path) }
+    }
+}
+
+fn bind_again(address: SocketAddr) -> Option<TcpListener> {
+    TcpListener::bind(address).ok()
+}
+
+/// Where a redirect leads.
+pub fn location(answer: &Response) -> String {
+    answer.headers()[header::LOCATION].to_str().unwrap().to_owned()
+}
+
+/// Asks until there is an answer, for [`DEADLINE`] at most.
+pub async fn poll<T, F, Fut>(what: &str, mut ask: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Option<T>>,
+{
+    let deadline = Instant::now() + DEADLINE;
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{what}: waited too long");
+        pace.tick().await;
+    }
+}
+
+/// Content that differs from every other test's.
+pub fn content(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
