@@ -14,8 +14,6 @@ mod sql;
 mod writer;
 
 #[cfg(test)]
-mod bench;
-#[cfg(test)]
 mod tests;
 
 use std::path::Path;
