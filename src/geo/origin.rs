@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::address::normalise;
 use super::client::ClientAddress;
 use super::database::{GeoDatabase, GeoPlace};
-use crate::domain::{Coordinates, CountryCode, Place};
+use crate::domain::{Coordinates, CountryCode, Label, Place};
 
 /// How a place is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +37,8 @@ pub struct Origin {
     pub address: Option<IpAddr>,
     /// The point from which distances count.
     pub coordinates: Coordinates,
-    /// A city where known, else country and coordinates.
-    pub name: String,
+    /// The city, where known.
+    pub city: Option<Label>,
     /// The country, where known.
     pub country: Option<CountryCode>,
     /// How the place is known.
@@ -51,22 +51,29 @@ impl Origin {
             return Self {
                 address,
                 coordinates: central.coordinates,
-                name: central.name.to_string(),
+                city: Some(central.name.clone()),
                 country: central.country,
                 known_by: KnownBy::Central,
             };
         };
-        let name = match (&place.city, place.country) {
-            (Some(city), _) => city.to_string(),
-            (None, Some(country)) => format!("{country}, {}", degrees(place.coordinates)),
-            (None, None) => degrees(place.coordinates),
-        };
         Self {
             address,
             coordinates: place.coordinates,
-            name,
+            city: place.city,
             country: place.country,
             known_by: KnownBy::GeoIp,
+        }
+    }
+
+    /// What people call it: a city where known, else country and coordinates.
+    ///
+    /// Written only when it is shown: a link needs the coordinates alone.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match (&self.city, self.country) {
+            (Some(city), _) => city.to_string(),
+            (None, Some(country)) => format!("{country}, {}", degrees(self.coordinates)),
+            (None, None) => degrees(self.coordinates),
         }
     }
 }
@@ -96,13 +103,7 @@ pub fn parse_from(text: &str, database: &GeoDatabase, central: &Place) -> Result
     let (lat, lon) = text.split_once(',').ok_or(InvalidFrom)?;
     let number = |text: &str| text.trim().parse::<f64>().map_err(|_| InvalidFrom);
     let coordinates = Coordinates::new(number(lat)?, number(lon)?).map_err(|_| InvalidFrom)?;
-    Ok(Origin {
-        address: None,
-        coordinates,
-        name: degrees(coordinates),
-        country: None,
-        known_by: KnownBy::Given,
-    })
+    Ok(Origin { address: None, coordinates, city: None, country: None, known_by: KnownBy::Given })
 }
 
 /// Coordinates as people write them: `33.87° S, 151.21° E`.
@@ -183,7 +184,7 @@ mod tests {
             ("11.1.1.1", "12.50° N, 70.00° W"),
         ] {
             let address = address.parse().unwrap();
-            assert_eq!(locate(ClientAddress::Known(address), &geo, &new_york()).name, name);
+            assert_eq!(locate(ClientAddress::Known(address), &geo, &new_york()).name(), name);
         }
     }
 
@@ -197,7 +198,7 @@ mod tests {
             let origin = locate(client, &geo, &new_york());
             assert_eq!(origin.known_by, KnownBy::Central);
             assert_eq!(origin.coordinates, new_york().coordinates);
-            assert_eq!((origin.name.as_str(), origin.address), ("New York", address));
+            assert_eq!((origin.name().as_str(), origin.address), ("New York", address));
         }
     }
 
@@ -212,7 +213,7 @@ mod tests {
         for text in ["-33.87,151.21", " -33.87 , +151.21 ", "-33.870,1.5121e2"] {
             let origin = read(text).unwrap();
             assert_eq!((origin.known_by, origin.address), (KnownBy::Given, None));
-            assert_eq!(origin.name, "33.87° S, 151.21° E");
+            assert_eq!(origin.name(), "33.87° S, 151.21° E");
         }
         assert_eq!(read("10.0.0.1").unwrap().known_by, KnownBy::Central);
         for text in [

@@ -135,7 +135,7 @@ pub(super) async fn file(
 fn reader(choice: &Choice) -> ReaderView {
     let origin = &choice.origin;
     ReaderView {
-        place: origin.name.clone(),
+        place: origin.name(),
         lat: origin.coordinates.lat(),
         lon: origin.coordinates.lon(),
         known_by: match origin.known_by {

@@ -1,5 +1,6 @@
 //! Under which address people see this central: links come from it alone.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, UdpSocket};
 
 use actix_web::HttpRequest;
@@ -25,14 +26,16 @@ impl PublicAddress {
     /// When the request is for a host that is not served here.
     pub fn base(&self, request: &HttpRequest) -> Result<String, ApiError> {
         match self {
-            Self::Fixed(url) if requested(request).is_some_and(|asked| is_same_authority(&asked, url)) => {
+            Self::Fixed(url)
+                if requested(request, url).is_some_and(|asked| is_same_authority(&asked, url)) =>
+            {
                 Ok(origin(url))
             }
             Self::Fixed(url) => Err(ApiError::new(
                 ProblemKind::Misdirected,
                 format!("this server is {}: ask for it by that address", origin(url)),
             )),
-            Self::Demo(url) => Ok(requested(request)
+            Self::Demo(url) => Ok(requested(request, url)
                 .filter(|asked| asked.host().is_some_and(|host| is_this_machine(&host)))
                 .map_or_else(|| origin(url), |asked| origin(&asked))),
         }
@@ -41,8 +44,8 @@ impl PublicAddress {
     /// What links to a node begin with.
     #[must_use]
     pub fn node_base(&self, request: &HttpRequest, node: &Url) -> String {
-        if let Self::Demo(_) = self
-            && let Some(asked) = requested(request)
+        if let Self::Demo(own) = self
+            && let Some(asked) = requested(request, own)
             && let Some(host) = asked.host()
             && is_this_machine(&host)
         {
@@ -61,8 +64,9 @@ impl PublicAddress {
     }
 }
 
-/// The host and port that a request is for; never what a forwarding header says.
-fn requested(request: &HttpRequest) -> Option<Url> {
+/// The host and port that a request is for; never what a forwarding header says. Nearly
+/// always that is our `own` address to the letter, and then it need not be parsed.
+fn requested<'u>(request: &HttpRequest, own: &'u Url) -> Option<Cow<'u, Url>> {
     let mut hosts = request.headers().get_all(HOST);
     let authority = match (request.uri().authority(), hosts.next()) {
         (Some(authority), _) => authority.as_str(),
@@ -72,10 +76,13 @@ fn requested(request: &HttpRequest) -> Option<Url> {
     if hosts.next().is_some() {
         return None;
     }
+    if authority == own.authority() {
+        return Some(Cow::Borrowed(own));
+    }
     let url: Url = format!("http://{authority}").parse().ok()?;
     let is_bare =
         url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-    is_bare.then_some(url)
+    is_bare.then_some(Cow::Owned(url))
 }
 
 fn is_same_authority(asked: &Url, url: &Url) -> bool {

@@ -18,14 +18,14 @@ pub async fn measure(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let started = Instant::now();
-    let metrics = request.app_data::<web::Data<Site>>().map(|site| site.metrics.clone());
+    let site = request.app_data::<web::Data<Site>>().cloned();
     let result = next.call(request).await;
-    if let Some(metrics) = metrics {
+    if let Some(site) = site {
         let status = match &result {
             Ok(response) => response.status(),
             Err(error) => error.as_response_error().status_code(),
         };
-        metrics.answered(status.as_u16(), started.elapsed().as_secs_f64());
+        site.metrics.answered(status.as_u16(), started.elapsed().as_secs_f64());
     }
     result
 }

@@ -61,7 +61,7 @@ pub fn place_object(place: &Place) -> ApiPlace {
 #[must_use]
 pub fn place_of_origin(origin: &Origin) -> ApiPlace {
     ApiPlace {
-        name: origin.name.clone(),
+        name: origin.name(),
         country: origin.country.map(|country| country.to_string()),
         lat: origin.coordinates.lat(),
         lon: origin.coordinates.lon(),

@@ -32,7 +32,7 @@ pub fn describe(
 }
 
 /// Mounts the routes. `PUT /{name}` takes any name, also one that is a path of another
-/// method, so it stands first and is guarded by its method.
+/// method, so it stands before those and is guarded by its method.
 pub fn configure(config: &mut web::ServiceConfig) {
     config
         .app_data(web::JsonConfig::default().limit(MAX_JSON_BYTES).error_handler(|error, _| {
@@ -45,6 +45,13 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .app_data(web::QueryConfig::default().error_handler(|error, _| {
             ApiError::new(ProblemKind::BadRequest, format!("the query cannot be read: {error}")).into()
         }))
+        // Before all others, as paths are tried in this order and links are most of what is asked.
+        .service(
+            web::resource("/d/{sha1}{name:(?:/.*)?}")
+                .route(web::get().to(download::download))
+                .route(web::head().to(download::download))
+                .default_service(web::to(method_not_allowed)),
+        )
         .route("/{name}", web::put().to(upload::put))
         .service(
             web::resource("/api/v1/files")
@@ -58,12 +65,6 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/api/v1/blobs/{sha1}/pieces", web::get().to(blobs::pieces)))
         .service(resource("/api/v1/blobs/{sha1}/replicas", web::get().to(blobs::replicas)))
         .service(resource("/api/v1/nodes", web::get().to(nodes::nodes)))
-        .service(
-            web::resource(["/d/{sha1}", "/d/{sha1}/{name:.*}"])
-                .route(web::get().to(download::download))
-                .route(web::head().to(download::download))
-                .default_service(web::to(method_not_allowed)),
-        )
         .service(read("/healthz", health::alive))
         .service(read("/readyz", health::ready))
         .service(read("/metrics", metrics::metrics));
