@@ -4,10 +4,12 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
+use std::num::NonZero;
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{Advice, CWD, RenameFlags};
 use rustix::io::Errno;
 
 use crate::domain::{Sha1, UploadId};
@@ -144,6 +146,15 @@ impl Disk {
     pub(super) fn sync_file(&self, file: &File, path: &Path) -> io::Result<()> {
         self.faults.pass(Op::SyncFile, path)?;
         file.sync_data()
+    }
+
+    /// Has the kernel forget what it remembers of these bytes, which were synced: they are
+    /// read from the disk again when somebody wants them.
+    pub(super) fn forget(&self, file: &File, bytes: Range<u64>) {
+        if let Some(length) = NonZero::new(bytes.end.saturating_sub(bytes.start)) {
+            // Advice only: a filesystem that does not take it keeps the bytes in memory.
+            let _ = rustix::fs::fadvise(file, bytes.start, Some(length), Advice::DontNeed);
+        }
     }
 
     /// Syncs the names in a folder.

@@ -13,6 +13,11 @@ use super::Inner;
 /// After so many bytes more, another sync begins; a shorter upload has none but the last.
 const FLUSH_BYTES: u64 = 32 << 20;
 
+/// So many bytes of an upload may stay in the kernel's memory for those who read it next; what
+/// is synced behind them is forgotten. A huge upload would otherwise push out what people read,
+/// and finding it a page for every 4 KiB costs as much time as half of the hashing.
+const KEPT_BYTES: u64 = 256 << 20;
+
 /// Syncs one session's file beside its writing, at most one sync at a time.
 #[derive(Default)]
 pub(super) struct Flusher {
@@ -52,8 +57,9 @@ impl Flusher {
         // Not awaited but through `settle`: prepare waits for it, an abort need not.
         drop(tokio::task::spawn_blocking(move || {
             let mut outcome = shared.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Err(error) = inner.disk.sync_file(&file, &inner.disk.session_data(upload)) {
-                *outcome = Some(error);
+            match inner.disk.sync_file(&file, &inner.disk.session_data(upload)) {
+                Ok(()) => inner.disk.forget(&file, KEPT_BYTES..at),
+                Err(error) => *outcome = Some(error),
             }
             shared.busy.store(false, Ordering::Release);
         }));

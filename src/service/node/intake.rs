@@ -16,6 +16,9 @@ use crate::domain::UploadId;
 /// again is gathered: a transfer holds two of these and what the socket gives at once.
 const GATHER_BYTES: usize = 512 << 10;
 
+/// Room for what the socket gives beyond that, in bytes.
+const ROOM_BYTES: usize = 64 << 10;
+
 /// How a session is filled.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Intake {
@@ -57,6 +60,10 @@ impl Intake {
                 if is_full || has_ended || is_due {
                     is_due = false;
                     writing = Some(store.append(upload, offset, gathered.split().freeze()));
+                    if is_full {
+                        // At once: growing step by step would move the bytes several times.
+                        gathered.reserve(GATHER_BYTES + ROOM_BYTES);
+                    }
                     continue;
                 }
             }
