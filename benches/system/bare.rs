@@ -33,7 +33,7 @@ impl Bare {
         drop(input);
         let mut host = String::new();
         let output = child.stdout.take().expect("its output is a pipe");
-        let process = Process(child);
+        let process = Process::new(child);
         BufReader::new(output).read_line(&mut host).expect("it says where it listens");
         Self { process, host: host.trim().to_owned() }
     }

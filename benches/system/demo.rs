@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::http::Client;
+use crate::interrupt;
 
 /// `USER_HZ`, the unit of times in `/proc`: 100 on every Linux that closeby runs on.
 const TICKS_PER_SECOND: u64 = 100;
@@ -34,7 +35,7 @@ impl Demo {
             .spawn()
             .expect("closeby starts");
         let stdout = child.stdout.take().expect("its output is a pipe");
-        let process = Process(child);
+        let process = Process::new(child);
         let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
         let host = loop {
@@ -70,9 +71,19 @@ impl Demo {
 }
 
 /// A child that never outlives its owner.
-pub struct Process(pub Child);
+pub struct Process(Child);
 
 impl Process {
+    pub fn new(child: Child) -> Self {
+        let process = Self(child);
+        interrupt::started(process.pid());
+        process
+    }
+
+    fn pid(&self) -> Pid {
+        i32::try_from(self.0.id()).ok().and_then(Pid::from_raw).expect("a child has a process id")
+    }
+
     fn proc(&self, file: &str) -> String {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).unwrap_or_default()
     }
@@ -103,18 +114,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            let _ = kill_process(pid, Signal::INT);
-        }
+        let _ = kill_process(self.pid(), Signal::INT);
         let deadline = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < deadline {
-            if !matches!(self.0.try_wait(), Ok(None)) {
-                return;
-            }
+        while matches!(self.0.try_wait(), Ok(None)) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }
         let _ = self.0.kill();
         let _ = self.0.wait();
+        interrupt::ended(self.pid());
     }
 }

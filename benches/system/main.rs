@@ -7,6 +7,7 @@ mod bare;
 mod demo;
 mod disk;
 mod http;
+mod interrupt;
 mod large;
 mod ledger;
 mod redirects;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
     }
     let wanted = |part| args.only.is_empty() || args.only.contains(&part);
     let folder = disk::folder(&args.data);
+    interrupt::watch(folder.path().to_owned());
     let mut report = Report::default();
     println!(
         "{} cores, {}, load {}",
