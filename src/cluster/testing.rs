@@ -165,7 +165,8 @@ fn signed(
         "heartbeat" => {
             script.beats.push(serde_json::from_slice(body).unwrap());
             let (ledger_time, epoch) = (script.ledger_time, script.epoch);
-            serde_json::to_vec(&HeartbeatAnswer { protocol: PROTOCOL, ledger_time, epoch }).unwrap()
+            serde_json::to_vec(&HeartbeatAnswer { protocol: PROTOCOL, ledger_time, epoch, counted: true })
+                .unwrap()
         }
         "outcome" => {
             script.outcomes.push(serde_json::from_slice(body).unwrap());

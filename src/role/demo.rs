@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -96,7 +97,8 @@ impl Demo {
             data: central_data.clone(),
             join_secret: join_secret.clone(),
             signing_root: kept_signing_root(&central_data)?,
-            networks: private_networks(),
+            // Its nodes are here, whatever this machine's address is.
+            networks: private_networks().into_iter().chain([IpNet::from(*listen)]).collect(),
             geoip: geoip.clone(),
             trusted_proxies: networks(&["127.0.0.0/8", "::1/128"])?,
             client_address_headers: vec![HeaderKind::XForwardedFor, HeaderKind::Forwarded],
@@ -214,6 +216,6 @@ fn city(name: &str) -> Result<Place, DemoError> {
     Place::city(name).ok_or_else(|| DemoError::Setting(format!("there is no city {name}")))
 }
 
-fn networks(texts: &[&str]) -> Result<Vec<ipnet::IpNet>, DemoError> {
+fn networks(texts: &[&str]) -> Result<Vec<IpNet>, DemoError> {
     texts.iter().map(|text| text.parse().map_err(|error| DemoError::Setting(format!("{error}")))).collect()
 }

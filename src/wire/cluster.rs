@@ -82,6 +82,10 @@ pub struct Heartbeat {
     pub boot: UploadId,
     /// Rises with each beat.
     pub sequence: u64,
+    /// `ledger_time` of the newest answer. Without one of the last minute a beat is answered
+    /// and not counted, so that nobody can repeat those of an earlier start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<Timestamp>,
     /// Where it stands.
     pub place: Place,
     /// What fails together with it.
@@ -117,6 +121,8 @@ pub struct HeartbeatAnswer {
     pub ledger_time: Timestamp,
     /// The ledger's epoch.
     pub epoch: u64,
+    /// Whether the beat counted; if not, the next one that names `ledger_time` does.
+    pub counted: bool,
 }
 
 /// `POST /cluster/v1/outcome`: what is to become of a prepared session?

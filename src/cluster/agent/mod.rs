@@ -16,7 +16,7 @@ use url::Url;
 use crate::cluster::clock::LedgerClock;
 use crate::cluster::identity::{Identity, IdentityError, IdentityFile};
 use crate::cluster::keys::SharedKeys;
-use crate::domain::{Label, NodeId, Place, UploadId};
+use crate::domain::{Label, NodeId, Place, Timestamp, UploadId};
 use crate::tickets::{self, JoinSecret, NodeKey};
 use crate::wire::cluster::{
     ChallengeAnswer, ChallengeRequest, ConfirmRequest, Heartbeat, HeartbeatAnswer, JoinAnswer, JoinRequest,
@@ -80,6 +80,8 @@ pub struct Agent {
 struct State {
     identity: Option<Identity>,
     sequence: u64,
+    /// The ledger's time, as the last answer said it.
+    heard: Option<Timestamp>,
     /// What the last beat failed with, so that each change is logged once.
     trouble: Option<String>,
     beats: bool,
@@ -103,7 +105,8 @@ impl Agent {
         if let Some(identity) = &identity {
             keys.set(identity.keys.clone());
         }
-        let state = State { identity, sequence: 0, trouble: None, beats: false, old_epoch: None };
+        let state =
+            State { identity, sequence: 0, heard: None, trouble: None, beats: false, old_epoch: None };
         Ok(Self { options, http, file, keys, clock, boot: UploadId::random(), state: Mutex::new(state) })
     }
 
@@ -237,7 +240,17 @@ impl Agent {
         }
     }
 
+    /// One beat, or two: the first of a start learns the ledger's time, which the second names.
     async fn heartbeat(&self, vitals: Vitals, goodbye: bool) -> Result<HeartbeatAnswer, AgentError> {
+        let first = self.one_beat(vitals, goodbye).await?;
+        if first.counted {
+            return Ok(first);
+        }
+        let second = self.one_beat(vitals, goodbye).await?;
+        if second.counted { Ok(second) } else { Err(AgentError::BadAnswer("it counts no beat of this node")) }
+    }
+
+    async fn one_beat(&self, vitals: Vitals, goodbye: bool) -> Result<HeartbeatAnswer, AgentError> {
         let beat = {
             let mut state = self.state();
             let state = &mut *state;
@@ -249,6 +262,7 @@ impl Agent {
                 cluster: identity.cluster,
                 boot: self.boot,
                 sequence: state.sequence,
+                heard: state.heard,
                 place: self.options.place.clone(),
                 failure_domain: self.options.failure_domain.clone(),
                 public_url: self.options.public_url.as_str().trim_end_matches('/').to_owned(),
@@ -267,6 +281,7 @@ impl Agent {
             return Err(AgentError::BadAnswer("it speaks another version of the protocol"));
         }
         self.clock.learn(answer.ledger_time);
+        self.state().heard = Some(answer.ledger_time);
         self.see_epoch(answer.epoch).await?;
         Ok(answer)
     }

@@ -20,6 +20,8 @@ use crate::wire::cluster::{
 
 /// A challenge is to be answered within this.
 const CHALLENGE_LIFE: Duration = Duration::from_secs(60);
+/// A heartbeat counts when it names a ledger time that is no older than this.
+const BEAT_LIFE: Duration = Duration::from_secs(60);
 /// A node's last heartbeat is recorded in the ledger so often.
 const RECORD_EVERY: Duration = Duration::from_secs(60);
 /// The key that nodes are given.
@@ -201,9 +203,14 @@ impl Control {
             );
         }
         let now = self.ledger.now();
-        if beat.goodbye {
+        let counted = beat.heard.is_some_and(|heard| is_near(heard, now, BEAT_LIFE));
+        if !counted {
+            tracing::debug!(node = %beat.node, "a beat names no ledger time of the last minute");
+        } else if beat.goodbye {
             tracing::info!(node = %beat.node, place = %beat.place.name, "a node says goodbye");
-            self.membership.suspend(beat.node);
+            if self.membership.get(beat.node).is_some_and(|known| known.boot == beat.boot) {
+                self.membership.suspend(beat.node);
+            }
         } else {
             let member = self.member(beat, key.clone(), peer, now)?;
             self.admit(member, now).await?;
@@ -211,7 +218,12 @@ impl Control {
         Self::answer(
             &key,
             signed,
-            &HeartbeatAnswer { protocol: PROTOCOL, ledger_time: self.ledger.now(), epoch: cluster.epoch },
+            &HeartbeatAnswer {
+                protocol: PROTOCOL,
+                ledger_time: self.ledger.now(),
+                epoch: cluster.epoch,
+                counted,
+            },
         )
     }
 
@@ -249,6 +261,16 @@ impl Control {
 
     async fn admit(&self, member: Member, now: Timestamp) -> Result<(), ControlError> {
         let known = self.membership.get(member.id);
+        let healthy = self.membership.healthy(member.id);
+        if let Some(other) = &healthy
+            && other.boot != member.boot
+            && other.address != member.address
+        {
+            return Err(ControlError::Invalid(format!(
+                "another process with this node's id beats from {}: was its folder copied? Stop one of them",
+                other.address
+            )));
+        }
         let is_proved =
             known.as_ref().is_some_and(|known| known.boot == member.boot && known.address == member.address);
         if !is_proved {
@@ -257,7 +279,8 @@ impl Control {
             })?;
             tracing::info!(node = %member.id, place = %member.place.name, address = %member.address, "a node joined");
         }
-        let is_recorded = known.as_ref().is_some_and(|known| {
+        // A node that was silent may have been recorded as out.
+        let is_recorded = healthy.as_ref().is_some_and(|known| {
             known.place == member.place
                 && known.failure_domain == member.failure_domain
                 && known.public_url == member.public_url
@@ -337,6 +360,11 @@ fn record(member: &Member, now: Timestamp) -> NodeRecord {
         seen_at: now,
         out: false,
     }
+}
+
+/// Whether two times are at most `apart` from each other.
+fn is_near(one: Timestamp, other: Timestamp, apart: Duration) -> bool {
+    u128::from(one.as_millis().abs_diff(other.as_millis())) <= apart.as_millis()
 }
 
 /// Whether a multiple of `every` lies between two times.
