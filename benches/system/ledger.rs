@@ -148,6 +148,7 @@ fn upload(now: Timestamp, number: u64) -> DecideUpload {
         name,
         receipts: receipts.to_vec(),
         pieces: vec![digests.sha256],
+        answering: vec![],
     }
 }
 

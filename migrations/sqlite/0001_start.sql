@@ -78,7 +78,7 @@ CREATE TABLE replicas (
     PRIMARY KEY (blob_no, node_no)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX replicas_pending ON replicas (decided_at) WHERE state = 0;
+CREATE INDEX replicas_pending ON replicas (node_no, decided_at) WHERE state = 0;
 
 -- seq is the order of the list of files; AUTOINCREMENT never gives one again.
 CREATE TABLE files (

@@ -48,7 +48,8 @@ impl NodeError {
     pub fn is_nodes_fault(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::BadAnswer(_) => true,
-            Self::Refused(problem) => problem.status >= 500 && problem.status != 507,
+            // A full disk and a full queue are no reason not to read from it.
+            Self::Refused(problem) => problem.status >= 500 && problem.status != 507 && !self.is("busy"),
         }
     }
 }

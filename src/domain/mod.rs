@@ -21,6 +21,15 @@ pub use time::Timestamp;
 /// The length of a piece, in bytes: 4 MiB.
 pub const PIECE_BYTES: u64 = 4 << 20;
 
+/// The slowest copy between two nodes that is waited for, in bytes a second: 2 MiB.
+const SLOWEST_COPY: u64 = 2 << 20;
+
+/// How long a copy of so many bytes between two nodes may take.
+#[must_use]
+pub const fn copy_time(bytes: u64) -> std::time::Duration {
+    std::time::Duration::from_secs(bytes / SLOWEST_COPY)
+}
+
 /// Who asks. Every lookup takes one, so that a file that only some may see can come
 /// without a lookup being forgotten; today everybody sees every file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

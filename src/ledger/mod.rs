@@ -155,6 +155,9 @@ pub struct DecideUpload {
     pub receipts: Vec<Receipt>,
     /// SHA-256 of every piece.
     pub pieces: Vec<Sha256>,
+    /// The nodes that answer now. Known content of which no copy lies on one of them cannot be
+    /// read, and is filled up as if it had none.
+    pub answering: Vec<NodeId>,
 }
 
 /// What was decided about an upload.
@@ -361,8 +364,13 @@ pub trait Ledger: Send + Sync + 'static {
         decide_before: Timestamp,
     ) -> Result<SessionOutcome>;
 
-    /// Replicas decided at least `age` ago and not confirmed, oldest first, at most `limit`.
-    async fn pending_replicas(&self, age: Duration, limit: usize) -> Result<Vec<PendingReplica>>;
+    /// A node's replicas decided at least `age` ago and not confirmed, oldest first, at most `limit`.
+    async fn pending_replicas(
+        &self,
+        node: NodeId,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<PendingReplica>>;
 
     /// Records a node at its first heartbeat and whenever what it says has changed; it is
     /// no longer out.

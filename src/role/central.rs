@@ -193,7 +193,7 @@ impl Central {
         let server = serve(listener, site, Arc::clone(&control), describe)?;
         let handle = server.handle();
         let mut workers = Workers::new();
-        workers.start(Finishing(Finisher::new(Arc::clone(&ledger), completion)));
+        workers.start(Finishing(Finisher::new(Arc::clone(&ledger), Arc::clone(&membership), completion)));
         workers.start(Absences::new(control));
         workers.start(GeoReload(geo));
         let served = serve_until(server, handle, &stop).await;

@@ -30,7 +30,9 @@ pub(super) fn sessions(disk: &Disk, cluster: ClusterId) -> io::Result<Vec<Sessio
                     tracing::warn!(%upload, %error, "an unprepared session cannot be removed");
                 }
             }
-            Err(why) => {
+            // Says nothing about what is there (a descriptor too few, a disk that hangs).
+            Err(Unusable::Io(error)) => return Err(error),
+            Err(Unusable::Damaged(why)) => {
                 tracing::error!(%upload, why, "a prepared session cannot be read: it goes to the quarantine");
                 disk.set_aside(&disk.session(upload), "session")?;
             }
@@ -40,23 +42,34 @@ pub(super) fn sessions(disk: &Disk, cluster: ClusterId) -> io::Result<Vec<Sessio
     Ok(found)
 }
 
+/// Why a prepared session cannot be taken up.
+enum Unusable {
+    /// It could not be looked at.
+    Io(io::Error),
+    /// It was read, and is wrong.
+    Damaged(String),
+}
+
 /// A prepared session, none where it was not prepared, or why it cannot be used.
-fn session(disk: &Disk, cluster: ClusterId, upload: UploadId) -> Result<Option<Session>, String> {
+fn session(disk: &Disk, cluster: ClusterId, upload: UploadId) -> Result<Option<Session>, Unusable> {
     match disk.session_about(upload).try_exists() {
         Ok(true) => {}
         Ok(false) => return Ok(None),
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(Unusable::Io(error)),
     }
     let (header, _) = description::read_session(disk, cluster, upload)
-        .map_err(|error| error.to_string())?
-        .map_err(|error| error.to_string())?;
+        .map_err(Unusable::Io)?
+        .map_err(|error| Unusable::Damaged(error.to_string()))?;
     let digests = header.digests();
     match std::fs::symlink_metadata(disk.session_data(upload)) {
         Ok(data) if data.len() == digests.size => {}
-        Ok(_) => return Err("its data has another length than it says".to_owned()),
+        Ok(_) => return Err(Unusable::Damaged("its data has another length than it says".to_owned())),
         // Finished up to the rename; finishing again does the rest.
         Err(error) if error.kind() == io::ErrorKind::NotFound && disk.blob(&digests.sha1).is_file() => {}
-        Err(error) => return Err(error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Unusable::Damaged("its data is gone".to_owned()));
+        }
+        Err(error) => return Err(Unusable::Io(error)),
     }
     Ok(Some(Session::found(upload, digests, header.decide_before)))
 }

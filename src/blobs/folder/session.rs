@@ -260,6 +260,8 @@ fn settle(
     // whenever a cut comes, a description that is there has all its bytes beside it.
     flusher.settle().map_err(failed)?;
     disk.sync_file(&file, &disk.session_data(upload)).map_err(failed)?;
+    // One that was only queued at the first look may have met this one, and taken its error.
+    flusher.settle().map_err(failed)?;
     if session.is_cancelled() {
         return Err(BlobError::NoSession);
     }

@@ -1,7 +1,7 @@
 //! Uploads of known content of which copies are missing.
 
 use super::super::ReplicaState::{Bad, Pending, Stored};
-use super::{Fixture, content};
+use super::{DecideUpload, Fixture, content};
 use crate::domain::NodeId;
 
 pub async fn a_whole_blob_takes_nothing(t: Fixture) {
@@ -105,4 +105,19 @@ pub async fn healing_repeats_its_answer(t: Fixture) {
     let again = t.decide(&upload).await.duplicate();
     assert_eq!((again.keep, again.generation), (vec![nodes[2]], healed.duplicate().generation));
     assert_eq!(t.states(blob).await[2], (nodes[2], Bad));
+}
+
+pub async fn a_blob_that_no_answering_node_has_is_filled_by_the_upload(t: Fixture) {
+    let nodes = t.nodes(5).await;
+    let blob = content(1);
+    t.store_whole("a.txt", blob, &nodes[..2]).await;
+    // One copy answers: nothing is missing that cannot wait.
+    let one = DecideUpload { answering: nodes[1..4].to_vec(), ..t.upload("b", blob, &nodes[2..4]) };
+    assert_eq!(t.decide(&one).await.duplicate().keep, []);
+    // None does: the upload stands in for both, which stay known.
+    let none = DecideUpload { answering: nodes[2..].to_vec(), ..t.upload("b", blob, &nodes[2..4]) };
+    assert_eq!(t.decide(&none).await.duplicate().keep, nodes[2..4]);
+    assert_eq!(t.states(blob).await.len(), 4);
+    let next = DecideUpload { answering: nodes[2..].to_vec(), ..t.upload("c", blob, &nodes[3..]) };
+    assert_eq!(t.decide(&next).await.duplicate().keep, [], "pending copies count");
 }

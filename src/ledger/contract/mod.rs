@@ -40,6 +40,7 @@ macro_rules! suite {
             decide::a_receipt_of_an_unknown_node_records_nothing,
             decide::everything_is_there_after_a_restart,
             heal::a_whole_blob_takes_nothing,
+            heal::a_blob_that_no_answering_node_has_is_filled_by_the_upload,
             heal::a_bad_replica_is_filled_for_pairs_that_share_two_one_and_no_nodes,
             heal::two_bad_replicas_are_filled_for_pairs_that_share_two_one_and_no_nodes,
             heal::a_replica_on_a_node_that_is_out_is_replaced_and_stays_known,
@@ -50,7 +51,7 @@ macro_rules! suite {
             replicas::a_bad_replica_can_be_confirmed_again,
             replicas::a_session_is_finished_kept_or_aborted,
             replicas::sessions_of_losers_are_aborted_at_once,
-            replicas::pending_replicas_come_oldest_first_once_they_are_old,
+            replicas::a_nodes_pending_replicas_come_oldest_first_once_they_are_old,
             replicas::outcomes_are_forgotten_when_they_are_old,
             look_up::files_are_found_by_blob_name_and_id,
             look_up::sizes_are_seen_once_a_file_has_them,
@@ -142,6 +143,7 @@ impl Fixture {
             media_type: MediaType::parse("text/plain"),
             receipts: nodes.iter().map(receipt).collect(),
             pieces: vec![digests.sha256],
+            answering: (1..=5).map(|i| NodeId::from_bytes([i; 16])).collect(),
         }
     }
 

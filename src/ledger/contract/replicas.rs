@@ -101,31 +101,34 @@ pub async fn sessions_of_losers_are_aborted_at_once(t: Fixture) {
     }
 }
 
-pub async fn pending_replicas_come_oldest_first_once_they_are_old(t: Fixture) {
+pub async fn a_nodes_pending_replicas_come_oldest_first_once_they_are_old(t: Fixture) {
     let nodes = t.nodes(2).await;
     let mut expected = Vec::new();
     for number in 1..=3 {
         let upload = t.upload("a", content(number), &nodes);
         let decided = t.decide(&upload).await.stored();
-        for &node in &nodes {
-            expected.push(PendingReplica {
-                node,
-                upload: upload.upload,
-                digests: content(number),
-                generation: decided.generation,
-                files: decided.files.clone(),
-            });
-        }
+        expected.push(PendingReplica {
+            node: nodes[0],
+            upload: upload.upload,
+            digests: content(number),
+            generation: decided.generation,
+            files: decided.files.clone(),
+        });
         t.time.advance(SECOND);
     }
-    let pending = |age: u32, limit| t.ledger.pending_replicas(SECOND * age, limit);
-    assert_eq!(pending(0, 100).await.unwrap(), expected);
-    assert_eq!(pending(2, 100).await.unwrap(), expected[..4]);
-    assert_eq!(pending(4, 100).await.unwrap(), []);
-    assert_eq!(pending(0, 3).await.unwrap(), expected[..3]);
-    t.ledger.confirm_replica(content(1).sha1, nodes[0], expected[0].generation).await.unwrap();
-    t.ledger.mark_replica_bad(content(1).sha1, nodes[1], expected[0].generation).await.unwrap();
-    assert_eq!(pending(0, 100).await.unwrap(), expected[2..]);
+    let pending = |node, age: u32, limit| t.ledger.pending_replicas(node, SECOND * age, limit);
+    assert_eq!(pending(nodes[0], 0, 100).await.unwrap(), expected);
+    assert_eq!(pending(nodes[0], 2, 100).await.unwrap(), expected[..2]);
+    assert_eq!(pending(nodes[0], 4, 100).await.unwrap(), []);
+    assert_eq!(pending(nodes[0], 0, 1).await.unwrap(), expected[..1]);
+    let first = expected[0].generation;
+    t.ledger.confirm_replica(content(1).sha1, nodes[0], first).await.unwrap();
+    t.ledger.mark_replica_bad(content(1).sha1, nodes[1], first).await.unwrap();
+    assert_eq!(pending(nodes[0], 0, 100).await.unwrap(), expected[1..]);
+    let others: Vec<_> =
+        expected[1..].iter().map(|replica| PendingReplica { node: nodes[1], ..replica.clone() }).collect();
+    assert_eq!(pending(nodes[1], 0, 100).await.unwrap(), others);
+    assert_eq!(pending(NodeId::from_bytes([9; 16]), 0, 100).await.unwrap(), []);
 }
 
 pub async fn outcomes_are_forgotten_when_they_are_old(t: Fixture) {

@@ -40,7 +40,10 @@ pub(super) fn decide(conn: &Connection, now: Timestamp, upload: &DecideUpload) -
         Some(blob) => rows::replicas(conn, blob.no)?,
         None => Vec::new(),
     };
-    let usable = replicas.iter().filter(|replica| replica.is_usable()).count();
+    let usable: Vec<&Replica> = replicas.iter().filter(|replica| replica.is_usable()).collect();
+    // Copies that nobody can reach now help nobody who has to be told "it is here".
+    let reachable = usable.iter().any(|replica| upload.answering.contains(&replica.node));
+    let usable = if reachable { usable.len() } else { 0 };
     let filling = filling(&upload.receipts, &replicas, usable);
     match known {
         Some(blob) if blob.is_visible(upload.viewer) => duplicate(conn, now, upload, &blob, &filling),

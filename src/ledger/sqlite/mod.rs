@@ -154,9 +154,14 @@ impl Ledger for SqliteLedger {
         self.writer.call(ask).await
     }
 
-    async fn pending_replicas(&self, age: Duration, limit: usize) -> Result<Vec<PendingReplica>> {
+    async fn pending_replicas(
+        &self,
+        node: NodeId,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<PendingReplica>> {
         let now = self.clock.now();
-        self.readers.call(move |conn| replicas::pending(conn, now, age, limit)).await
+        self.readers.call(move |conn| replicas::pending(conn, now, node, age, limit)).await
     }
 
     async fn record_node(&self, node: NodeRecord) -> Result<()> {

@@ -77,26 +77,19 @@ pub(super) fn session_outcome(
 pub(super) fn pending(
     conn: &Connection,
     now: Timestamp,
+    node: NodeId,
     age: Duration,
     limit: usize,
 ) -> Result<Vec<PendingReplica>> {
     let waiting = sql::all(
         conn,
-        "SELECT nodes.id, replicas.upload, replicas.epoch, replicas.number, replicas.blob_no
-         FROM replicas CROSS JOIN nodes ON nodes.node_no = replicas.node_no
-         WHERE replicas.state = 0 AND replicas.decided_at <= ?1
-         ORDER BY replicas.decided_at, replicas.blob_no, replicas.node_no LIMIT ?2",
-        (now.saturating_sub(age).as_millis(), i64::try_from(limit).unwrap_or(i64::MAX)),
-        |row| {
-            Ok((
-                NodeId::from_bytes(row.get(0)?),
-                UploadId::from_bytes(row.get(1)?),
-                sql::generation(row, 2)?,
-                row.get::<_, i64>(4)?,
-            ))
-        },
+        "SELECT upload, epoch, number, blob_no FROM replicas
+         WHERE state = 0 AND node_no = (SELECT node_no FROM nodes WHERE id = ?1) AND decided_at <= ?2
+         ORDER BY decided_at, blob_no LIMIT ?3",
+        (node.as_bytes(), now.saturating_sub(age).as_millis(), i64::try_from(limit).unwrap_or(i64::MAX)),
+        |row| Ok((UploadId::from_bytes(row.get(0)?), sql::generation(row, 1)?, row.get::<_, i64>(3)?)),
     )?;
-    // Most blobs are here twice, once a node.
+    // An upload can be decided twice for one blob.
     let mut blobs = HashMap::new();
     for &(.., blob_no) in &waiting {
         if let std::collections::hash_map::Entry::Vacant(entry) = blobs.entry(blob_no) {
@@ -105,7 +98,7 @@ pub(super) fn pending(
             entry.insert((blob.digests, files));
         }
     }
-    let pending = waiting.into_iter().filter_map(|(node, upload, generation, blob_no)| {
+    let pending = waiting.into_iter().filter_map(|(upload, generation, blob_no)| {
         let (digests, files) = blobs.get(&blob_no)?;
         Some(PendingReplica { node, upload, digests: *digests, generation, files: files.clone() })
     });

@@ -224,7 +224,7 @@ async fn no_statement_reads_a_whole_table_or_sorts() {
     ledger.pieces(any, blob.sha1).await.unwrap();
     let upload = UploadId::random();
     ledger.session_outcome(upload, nodes[0], blob.sha1, t.time.now()).await.unwrap();
-    ledger.pending_replicas(Duration::ZERO, 5).await.unwrap();
+    ledger.pending_replicas(NodeId::from_bytes([1; 16]), Duration::ZERO, 5).await.unwrap();
     ledger.set_node_out(nodes[2], true).await.unwrap();
     ledger.nodes().await.unwrap();
     ledger.totals().await.unwrap();

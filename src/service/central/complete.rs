@@ -112,10 +112,11 @@ impl Completion {
                 decide_before: receipt.decide_before,
             })
             .collect();
+        let answering = self.membership.all_healthy().iter().map(|member| member.id).collect();
         let begun = Instant::now();
         let decision = self
             .ledger
-            .decide_upload(DecideUpload { upload, viewer, name, media_type, receipts, pieces })
+            .decide_upload(DecideUpload { upload, viewer, name, media_type, receipts, pieces, answering })
             .await?;
         self.metrics.decided(begun.elapsed().as_secs_f64());
         match decision {

@@ -4,24 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::complete::Completion;
+use crate::cluster::membership::Membership;
 use crate::ledger::{Ledger, LedgerError};
 
 /// A replica is taken up when its decision is so old: until then its upload is at it.
 const AGE: Duration = Duration::from_secs(20);
-/// Replicas a step.
+/// Replicas of a node a step.
 const BATCH: usize = 100;
 
 /// Drives pending replicas, and forgets old outcomes.
 pub struct Finisher {
     ledger: Arc<dyn Ledger>,
+    membership: Arc<Membership>,
     completion: Completion,
 }
 
 impl Finisher {
     /// With its collaborators.
     #[must_use]
-    pub const fn new(ledger: Arc<dyn Ledger>, completion: Completion) -> Self {
-        Self { ledger, completion }
+    pub const fn new(ledger: Arc<dyn Ledger>, membership: Arc<Membership>, completion: Completion) -> Self {
+        Self { ledger, membership, completion }
     }
 
     /// One step; says how many replicas it finished.
@@ -29,7 +31,11 @@ impl Finisher {
     /// # Errors
     /// When the ledger fails; the next step goes on.
     pub async fn step(&self) -> Result<usize, LedgerError> {
-        let pending = self.ledger.pending_replicas(AGE, BATCH).await?;
+        let mut pending = Vec::new();
+        // Node by node, so that those of one that is away hold up no others.
+        for member in self.membership.all_healthy() {
+            pending.extend(self.ledger.pending_replicas(member.id, AGE, BATCH).await?);
+        }
         let mut finished = 0;
         for replica in pending {
             let outcome = self

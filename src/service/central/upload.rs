@@ -15,7 +15,7 @@ use super::slots::{Slot, SlotLimits, Slots};
 use super::transfer::{Leg, Transfer};
 use crate::cluster::membership::{Member, Membership};
 use crate::cluster::node_client::{NodeClient, NodeError, WriteLimits};
-use crate::domain::{BlobDigests, FileName, MediaType, NodeId, Sha1, Sha256, UploadId, Viewer};
+use crate::domain::{BlobDigests, FileName, MediaType, NodeId, Sha1, Sha256, UploadId, Viewer, copy_time};
 use crate::ledger::Ledger;
 use crate::metrics::{Ended, Metrics};
 use crate::placement::{self, NodeRoom};
@@ -266,7 +266,6 @@ impl Inner {
             self.abort(id, &members).await;
             return Err(Self::explain(failed).unwrap_or(error));
         }
-        drop(slot);
         let (mut prepared, failed) = transfer.end(self.limits.prepare_within, &self.membership).await;
         if prepared.len() == 1 {
             self.replace(id, limits, &mut prepared, &failed).await;
@@ -371,10 +370,9 @@ impl Inner {
             };
             tried.push(member.id);
             let limits = WriteLimits { declared_bytes: Some(receipt.digests.size), ..limits };
-            let copied = self
-                .nodes
-                .copy(member, id, limits, self.ledger.now(), (&source, &receipt), self.limits.prepare_within)
-                .await;
+            let within = self.limits.prepare_within.saturating_add(copy_time(receipt.digests.size));
+            let copied =
+                self.nodes.copy(member, id, limits, self.ledger.now(), (&source, &receipt), within).await;
             match copied {
                 Ok(copy) => {
                     prepared.push((Arc::clone(member), copy));

@@ -12,7 +12,7 @@ use super::guard::SessionGuard;
 use super::intake::Intake;
 use super::{NodeError, NodeService, Result};
 use crate::blobs::{BlobError, DescribedFile, Expected, Prepared, SessionOptions};
-use crate::domain::{Timestamp, UploadId};
+use crate::domain::{Timestamp, UploadId, copy_time};
 use crate::tickets::{CallTicket, Operation, receipt_mac};
 use crate::wire::node::{CopyRequest, FileOnBlob, FinishRequest, PrepareAnswer};
 use crate::wire::{PROTOCOL, TICKET_HEADER};
@@ -126,9 +126,11 @@ impl NodeService {
         failed: impl Fn(E) -> NodeError,
     ) -> Result<PrepareAnswer> {
         let intake = Intake { idle: ticket.idle, stalled_after: self.parts.limits.sender_stalled_after };
-        intake.fill(self.store(), upload, bytes, failed).await?;
+        let size = intake.fill(self.store(), upload, bytes, failed).await?;
         let verified_at = self.now()?;
-        let decide_before = verified_at.saturating_add(self.parts.limits.decide_within);
+        // If the other node fails now, a third copies the whole from here before it is decided.
+        let within = self.parts.limits.decide_within.saturating_add(copy_time(size));
+        let decide_before = verified_at.saturating_add(within);
         let prepared = self.store().prepare(upload, expected, decide_before).await?;
         self.receipt(upload, prepared, verified_at)
     }
