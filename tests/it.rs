@@ -9,6 +9,8 @@ mod arrows;
 mod binary;
 #[path = "system/download.rs"]
 mod download;
+#[path = "system/edges.rs"]
+mod edges;
 #[path = "system/join.rs"]
 mod join;
 #[path = "system/list.rs"]

@@ -3,7 +3,7 @@
 use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::RETRY_AFTER;
+use actix_web::http::header::{ALLOW, RETRY_AFTER};
 use actix_web::middleware::Next;
 
 use super::pages::ErrorPage;
@@ -33,7 +33,11 @@ pub async fn errors_as_pages(
         retry_after_s: retry_after.as_ref().and_then(|after| after.to_str().ok()?.parse().ok()),
         file_sha1,
     };
+    let allow = response.headers().get(ALLOW).cloned();
     let Ok(mut body) = page(response.status(), &error) else { return Ok(response) };
+    if let Some(allow) = allow {
+        body.headers_mut().insert(ALLOW, allow);
+    }
     if let Some(after) = retry_after {
         body.headers_mut().insert(RETRY_AFTER, after);
     }

@@ -6,7 +6,7 @@
 
 use actix_multipart::Multipart;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, LOCATION};
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -23,6 +23,9 @@ use crate::wire::api::{UploadStatus, UploadedFile, UploadedFiles};
 
 /// Files that are not taken are named in the result's address up to so many bytes of it.
 const MAX_NAMED_ERRORS_BYTES: usize = 8 << 10;
+
+/// When it is worth sending a form again for which there was no room.
+const RETRY_AFTER_SECONDS: (HeaderName, &str) = (RETRY_AFTER, "2");
 
 /// Stores the files of a form, in its order.
 #[utoipa::path(
@@ -56,9 +59,12 @@ pub(super) async fn upload(
     let status = form_status(&objects);
     if !wants_page(request.headers()) {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        return Ok(HttpResponse::build(status)
-            .insert_header((CACHE_CONTROL, "no-store"))
-            .json(UploadedFiles { files: objects }));
+        let mut answer = HttpResponse::build(status);
+        answer.insert_header((CACHE_CONTROL, "no-store"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.insert_header(RETRY_AFTER_SECONDS);
+        }
+        return Ok(answer.json(UploadedFiles { files: objects }));
     }
     match status {
         201 => Ok(HttpResponse::SeeOther()
@@ -69,7 +75,12 @@ pub(super) async fn upload(
         200 => show(&site, &base, &files, &objects, StatusCode::CONFLICT).await,
         error => {
             let status = StatusCode::from_u16(error).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            show(&site, &base, &files, &objects, status).await
+            let mut answer = show(&site, &base, &files, &objects, status).await?;
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                let (name, value) = RETRY_AFTER_SECONDS;
+                answer.headers_mut().insert(name, HeaderValue::from_static(value));
+            }
+            Ok(answer)
         }
     }
 }

@@ -322,3 +322,8 @@ pub fn content(seed: u64, length: usize) -> Vec<u8> {
     bytes.truncate(length);
     bytes
 }
+
+/// The places of an object's replicas.
+pub fn places(object: &Value) -> Vec<String> {
+    object["replicas"].as_array().unwrap().iter().map(|place| place.as_str().unwrap().to_owned()).collect()
+}

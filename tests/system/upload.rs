@@ -14,16 +14,12 @@ use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{Cluster, Options, content, poll};
+use crate::support::{Cluster, Options, content, places, poll};
 
 const PIECE: usize = 4 << 20;
 
 fn sha1_hex(bytes: &[u8]) -> String {
     hex::encode(Sha1::digest(bytes))
-}
-
-fn places(object: &Value) -> Vec<String> {
-    object["replicas"].as_array().unwrap().iter().map(|place| place.as_str().unwrap().to_owned()).collect()
 }
 
 /// Two copies on two nodes, where the answer says they are.
@@ -479,10 +475,12 @@ async fn precheck_asks_for_sizes_first_then_digests() {
     let many: Vec<Value> = (0..1001).map(|size| json!({ "size": size })).collect();
     assert_eq!(ask(json!(many)).await.unwrap().status(), StatusCode::BAD_REQUEST);
     assert_eq!(ask(json!(many[..1000])).await.unwrap().status(), StatusCode::OK);
-    assert_eq!(
-        cluster.post("/api/v1/precheck").body("nonsense").send().await.unwrap().status(),
-        StatusCode::BAD_REQUEST
-    );
+    for (kind, status) in
+        [("application/json", StatusCode::BAD_REQUEST), ("text/plain", StatusCode::UNSUPPORTED_MEDIA_TYPE)]
+    {
+        let nonsense = cluster.post("/api/v1/precheck").header("content-type", kind).body("nonsense");
+        assert_eq!(nonsense.send().await.unwrap().status(), status);
+    }
     cluster.stop().await;
 }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::common::{ApiError, ProblemKind};
+use super::common::{ApiError, Document, ProblemKind, read_document};
 use crate::service::central::control::{Control, ControlError, Signed, SignedAnswer};
 use crate::wire::cluster::{ChallengeAnswer, ChallengeRequest, JoinAnswer, JoinRequest};
 use crate::wire::{KEY_HEADER, NODE_HEADER, SIGNATURE_HEADER};
 
-/// The most bytes of a call's body.
+/// The most bytes of a signed call's body.
 const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// Mounts the routes.
@@ -17,10 +17,6 @@ pub fn configure(config: &mut web::ServiceConfig, control: Arc<Control>) {
     config.service(
         web::scope("/cluster/v1")
             .app_data(web::Data::from(control))
-            .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
-            .app_data(web::JsonConfig::default().limit(MAX_BODY_BYTES).error_handler(|error, _| {
-                ApiError::new(ProblemKind::BadRequest, format!("the call cannot be read: {error}")).into()
-            }))
             .route("/challenge", web::post().to(challenge))
             .route("/join", web::post().to(join))
             .route("/{call}", web::post().to(signed)),
@@ -29,14 +25,14 @@ pub fn configure(config: &mut web::ServiceConfig, control: Arc<Control>) {
 
 async fn challenge(
     control: web::Data<Control>,
-    request: web::Json<ChallengeRequest>,
+    Document(request): Document<ChallengeRequest>,
 ) -> Result<web::Json<ChallengeAnswer>, ApiError> {
     Ok(web::Json(control.challenge(&request)?))
 }
 
 async fn join(
     control: web::Data<Control>,
-    request: web::Json<JoinRequest>,
+    Document(request): Document<JoinRequest>,
 ) -> Result<web::Json<JoinAnswer>, ApiError> {
     Ok(web::Json(control.join(&request).await?))
 }
@@ -46,8 +42,9 @@ async fn signed(
     control: web::Data<Control>,
     request: HttpRequest,
     call: web::Path<String>,
-    body: web::Bytes,
+    body: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
+    let body = read_document(body, MAX_BODY_BYTES).await?;
     let unsigned = || ApiError::new(ProblemKind::Forbidden, "the call is not signed");
     let header =
         |name| request.headers().get(name).and_then(|value| value.to_str().ok()).ok_or_else(unsigned);

@@ -21,6 +21,8 @@ pub fn parse_repr_digest(field: &str) -> Result<(Option<Sha1>, Option<Sha256>), 
     let (mut sha1, mut sha256) = (None, None);
     for member in field.split(',') {
         let Some((algorithm, value)) = member.trim().split_once('=') else { return Err(unreadable()) };
+        // Parameters say nothing that is known here (RFC 8941 §3.1.2).
+        let value = value.split(';').next().unwrap_or_default().trim_end();
         let value =
             || value.strip_prefix(':').and_then(|value| value.strip_suffix(':')).ok_or_else(unreadable);
         match algorithm {
@@ -49,6 +51,8 @@ mod tests {
         let digests = BlobDigests { sha1: Sha1::new([1; 20]), sha256: Sha256::new([2; 32]), size: 3 };
         let [(_, field), _] = digest_fields(&digests);
         assert_eq!(parse_repr_digest(&field).unwrap(), (Some(digests.sha1), Some(digests.sha256)));
+        let with_parameter = field.replacen(":,", ":;p=1,", 1);
+        assert_eq!(parse_repr_digest(&with_parameter).unwrap(), (Some(digests.sha1), Some(digests.sha256)));
         assert_eq!(parse_repr_digest("md5=:AAAA:").unwrap(), (None, None));
         for wrong in
             ["", "sha", "sha=AAAA", "sha=::", "sha-256=:AAAA:", "sha=:AQEBAQEBAQEBAQEBAQEBAQEBAQE=", "x"]

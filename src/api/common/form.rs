@@ -1,7 +1,10 @@
 //! The upload form: each file goes straight from its part into an upload of its own.
 
 use actix_multipart::{Field, Multipart, MultipartError};
+use std::time::Duration;
+
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::intake::store;
 use super::problem::{ApiError, ProblemKind};
@@ -13,6 +16,8 @@ use crate::service::central::upload::NewUpload;
 
 /// The most bytes of a part that is no file, or of the rest of a file that was refused.
 const MAX_PASSED_OVER_BYTES: u64 = 64 << 20;
+/// Said of the last file that a form was read to.
+const REST: &str = "what follows it in the form was not read: send that again";
 
 /// One file of a form, and how it ended.
 #[derive(Debug)]
@@ -36,19 +41,20 @@ pub async fn read_form(
     max_files: usize,
 ) -> Result<Vec<FormFile>, ApiError> {
     let mut files: Vec<FormFile> = Vec::new();
+    let limits = site.uploads.limits();
+    let patience = Patience { idle: limits.stalled_after, bytes_per_second: limits.stalled_bytes_per_second };
     loop {
-        let field = match form.try_next().await {
+        let next = match timeout(patience.idle, form.try_next()).await {
+            Ok(next) => next.map_err(|error| unreadable(&error)),
+            Err(_) => Err(ApiError::new(ProblemKind::Timeout, "the form came too slowly: send it again")),
+        };
+        let field = match next {
             Ok(Some(field)) => field,
             Ok(None) => break,
-            Err(error) if files.is_empty() => {
-                return Err(ApiError::new(
-                    ProblemKind::BadRequest,
-                    format!("the form cannot be read: {error}"),
-                ));
-            }
+            Err(error) if files.is_empty() => return Err(error),
             // What was stored stays; the page or program learns that the rest is missing.
             Err(error) => {
-                files.push(FormFile { name: String::new(), outcome: Err(unreadable(&error)) });
+                files.push(FormFile { name: String::new(), outcome: Err(error.and(REST)) });
                 break;
             }
         };
@@ -56,21 +62,26 @@ pub async fn read_form(
             field.content_disposition().and_then(|field| field.get_filename()).unwrap_or_default().to_owned();
         let is_file = field.name() == Some("file");
         if !is_file {
-            if !pass_over(field).await {
+            if !pass_over(field, patience).await {
                 break;
             }
             continue;
         }
         if files.len() == max_files {
-            let detail = format!("a form may hold {max_files} files: send the rest in another");
-            files.push(FormFile { name: given, outcome: Err(ApiError::new(ProblemKind::TooLarge, detail)) });
+            let detail = format!("a form may hold {max_files} files: send this one and the rest in another");
+            files
+                .push(FormFile { name: given, outcome: Err(ApiError::new(ProblemKind::BadRequest, detail)) });
             break;
         }
-        let Some((file, goes_on)) = take(site, client, viewer, given, field).await else { continue };
-        files.push(file);
+        let Some((mut file, goes_on)) = take(site, client, viewer, given, field, patience).await else {
+            continue;
+        };
         if !goes_on {
+            file.outcome = file.outcome.map_err(|error| error.and(REST));
+            files.push(file);
             break;
         }
+        files.push(file);
     }
     if files.is_empty() {
         return Err(ApiError::new(
@@ -87,6 +98,12 @@ fn unreadable(error: &MultipartError) -> ApiError {
         MultipartError::Incomplete | MultipartError::Payload(_) => {
             ApiError::new(ProblemKind::Incomplete, "the form ended before its last byte")
         }
+        MultipartError::ContentTypeMissing
+        | MultipartError::ContentTypeParse
+        | MultipartError::ContentTypeIncompatible => ApiError::new(
+            ProblemKind::UnsupportedMediaType,
+            "send a form: Content-Type: multipart/form-data with its boundary",
+        ),
         // Where a part begins is lost, and so is what follows.
         error => ApiError::new(
             ProblemKind::BadRequest,
@@ -103,15 +120,16 @@ async fn take(
     viewer: Viewer,
     given: String,
     mut field: Field,
+    patience: Patience,
 ) -> Option<(FormFile, bool)> {
     let name = match FileName::parse(&given) {
         Ok(name) => name,
         Err(error) => {
-            let first = field.try_next().await.ok().flatten();
+            let first = timeout(patience.idle, field.try_next()).await.ok()?.ok().flatten();
             if given.is_empty() && first.is_none() {
                 return None;
             }
-            let goes_on = pass_over(field).await;
+            let goes_on = pass_over(field, patience).await;
             return Some((FormFile { name: given, outcome: Err(error.into()) }, goes_on));
         }
     };
@@ -141,20 +159,31 @@ async fn take(
         {
             false
         }
-        Err(_) => pass_over(field).await,
+        Err(_) => pass_over(field, patience).await,
     };
     Some((FormFile { name: given, outcome }, goes_on))
 }
 
-/// Reads a part to its end; false when it broke or was too long.
-async fn pass_over(mut field: Field) -> bool {
+/// How slowly what is no file's content may come: as an upload's sender.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    idle: Duration,
+    bytes_per_second: u64,
+}
+
+/// Reads a part to its end; false when it broke, was too long or came too slowly.
+async fn pass_over(mut field: Field, patience: Patience) -> bool {
+    let begun = Instant::now();
     let mut passed: u64 = 0;
-    while let Some(chunk) = field.next().await {
-        let Ok(bytes) = chunk else { return false };
-        passed += bytes.len() as u64;
+    loop {
+        let earned = Duration::from_secs(passed / patience.bytes_per_second.max(1));
+        match timeout_at(begun + patience.idle + earned, field.next()).await {
+            Ok(None) => return true,
+            Ok(Some(Ok(bytes))) => passed += bytes.len() as u64,
+            Ok(Some(Err(_))) | Err(_) => return false,
+        }
         if passed > MAX_PASSED_OVER_BYTES {
             return false;
         }
     }
-    true
 }

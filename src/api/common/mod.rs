@@ -3,6 +3,7 @@
 
 mod address;
 mod digest_fields;
+mod document;
 mod errors;
 mod form;
 mod guard;
@@ -10,10 +11,12 @@ mod intake;
 mod measure;
 mod present;
 mod problem;
+mod routes;
 mod site;
 
 pub use address::PublicAddress;
 pub use digest_fields::{digest_fields, parse_repr_digest};
+pub use document::{Document, read_document};
 pub use form::{FormFile, read_form};
 pub use guard::guard;
 pub use intake::{media_type_of, store};
@@ -23,4 +26,5 @@ pub use present::{
     place_of_origin, stored_file,
 };
 pub use problem::{ApiError, ProblemKind};
+pub use routes::{only, read};
 pub use site::{Site, SiteLimits};

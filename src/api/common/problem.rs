@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 
 use crate::wire::api::Problem;
@@ -99,6 +99,7 @@ pub struct ApiError {
     kind: ProblemKind,
     detail: String,
     retry_after: Option<Duration>,
+    allow: Option<&'static str>,
 }
 
 impl ApiError {
@@ -106,7 +107,22 @@ impl ApiError {
     #[must_use]
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let retry_after = (kind.status() == 503).then_some(Duration::from_secs(2));
-        Self { kind, detail: detail.into(), retry_after }
+        Self { kind, detail: detail.into(), retry_after, allow: None }
+    }
+
+    /// For a method that is not one of those that are allowed here.
+    #[must_use]
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        let detail = format!("this address takes {allow}");
+        Self { allow: Some(allow), ..Self::new(ProblemKind::MethodNotAllowed, detail) }
+    }
+
+    /// The same with another sentence.
+    #[must_use]
+    pub fn and(mut self, more: &str) -> Self {
+        self.detail.push_str("; ");
+        self.detail.push_str(more);
+        self
     }
 
     /// When it is worth asking again.
@@ -153,6 +169,9 @@ impl ResponseError for ApiError {
         response.insert_header((CACHE_CONTROL, "no-store"));
         if let Some(after) = self.retry_after {
             response.insert_header((RETRY_AFTER, after.as_secs().max(1).to_string()));
+        }
+        if let Some(allow) = self.allow {
+            response.insert_header((ALLOW, allow));
         }
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let mut response = response.content_type("application/problem+json").body(body);

@@ -1,14 +1,12 @@
 //! The calls of central and of other nodes. Each is checked against its ticket by the
 //! service; a missing ticket is as wrong as a forged one.
 
-use std::time::Duration;
-
 use actix_web::body::SizedStream;
-use actix_web::{HttpRequest, HttpResponse, Scope, web};
-use futures_util::StreamExt as _;
+use actix_web::{HttpRequest, HttpResponse, Resource, Route, Scope, web};
 use serde::Deserialize;
 
-use super::{ApiError, ProblemKind, method_not_allowed};
+use super::{ApiError, ProblemKind};
+use crate::api::common::{only, read, read_document};
 use crate::domain::{Sha1, UploadId};
 use crate::service::node::{INVENTORY_PAGE, NodeService};
 use crate::wire::TICKET_HEADER;
@@ -17,25 +15,27 @@ use crate::wire::node::{Inventory, NodeStatus, PrepareAnswer};
 
 /// The most bytes of a call's document: a finish carries a blob's files.
 const MAX_DOCUMENT_BYTES: usize = 4 << 20;
-/// A document is here within this time.
-const DOCUMENT_WITHIN: Duration = Duration::from_secs(10);
 
 type Service = web::Data<NodeService>;
 
 pub(super) fn scope() -> Scope {
-    let resource = |path: &str| web::resource(path).default_service(web::to(method_not_allowed));
     web::scope("/n/v1")
         .service(
-            resource("/sessions/{upload}")
+            web::resource("/sessions/{upload}")
                 .route(web::put().to(write))
                 .route(web::get().to(read_session))
-                .route(web::delete().to(abort)),
+                .route(web::delete().to(abort))
+                .default_service(only("GET, PUT, DELETE")),
         )
-        .service(resource("/sessions/{upload}/copy").route(web::post().to(copy)))
-        .service(resource("/sessions/{upload}/finish").route(web::post().to(finish)))
-        .service(resource("/inventory").route(web::get().to(inventory)))
-        .service(resource("/status").route(web::get().to(status)))
-        .service(resource("/prove").route(web::post().to(prove)))
+        .service(post("/sessions/{upload}/copy", web::post().to(copy)))
+        .service(post("/sessions/{upload}/finish", web::post().to(finish)))
+        .service(read("/inventory", inventory))
+        .service(read("/status", status))
+        .service(post("/prove", web::post().to(prove)))
+}
+
+fn post(path: &str, route: Route) -> Resource {
+    web::resource(path).route(route).default_service(only("POST"))
 }
 
 async fn write(
@@ -53,7 +53,7 @@ async fn copy(
     upload: web::Path<String>,
     body: web::Payload,
 ) -> Result<web::Json<PrepareAnswer>, ApiError> {
-    let body = read_document(body).await?;
+    let body = read_document(body, MAX_DOCUMENT_BYTES).await?;
     Ok(web::Json(service.copy(ticket(&request), read_id(&upload)?, &body).await?))
 }
 
@@ -76,7 +76,7 @@ async fn finish(
     upload: web::Path<String>,
     body: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let body = read_document(body).await?;
+    let body = read_document(body, MAX_DOCUMENT_BYTES).await?;
     service.finish(ticket(&request), read_id(&upload)?, &body).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -109,7 +109,7 @@ async fn status(service: Service) -> Result<web::Json<NodeStatus>, ApiError> {
 }
 
 async fn prove(service: Service, body: web::Payload) -> Result<web::Json<ProveAnswer>, ApiError> {
-    let body = read_document(body).await?;
+    let body = read_document(body, MAX_DOCUMENT_BYTES).await?;
     let request: ProveRequest = serde_json::from_slice(&body)
         .map_err(|_| ApiError::new(ProblemKind::BadRequest, "the call's body cannot be read"))?;
     Ok(web::Json(service.prove(&request)?))
@@ -124,23 +124,4 @@ fn ticket(request: &HttpRequest) -> Option<&str> {
 
 fn read_id(text: &str) -> Result<UploadId, ApiError> {
     text.parse().map_err(|_| ApiError::new(ProblemKind::BadRequest, "this is no upload id"))
-}
-
-/// A call's whole document. The server itself bounds neither its length nor its time.
-async fn read_document(mut body: web::Payload) -> Result<web::Bytes, ApiError> {
-    let reading = async {
-        let mut document = web::BytesMut::new();
-        while let Some(chunk) = body.next().await {
-            let chunk =
-                chunk.map_err(|_| ApiError::new(ProblemKind::Incomplete, "the call is incomplete"))?;
-            if document.len() + chunk.len() > MAX_DOCUMENT_BYTES {
-                return Err(ApiError::new(ProblemKind::TooLarge, "the call is too long"));
-            }
-            document.extend_from_slice(&chunk);
-        }
-        Ok(document.freeze())
-    };
-    tokio::time::timeout(DOCUMENT_WITHIN, reading)
-        .await
-        .unwrap_or_else(|_| Err(ApiError::new(ProblemKind::Timeout, "the call came too slowly")))
 }

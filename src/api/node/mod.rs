@@ -30,7 +30,3 @@ pub fn configure(config: &mut web::ServiceConfig, service: Arc<NodeService>) {
         ))
     }));
 }
-
-async fn method_not_allowed() -> Result<actix_web::HttpResponse, ApiError> {
-    Err(ApiError::new(ProblemKind::MethodNotAllowed, "this address takes other methods"))
-}

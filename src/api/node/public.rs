@@ -13,7 +13,7 @@ use super::body::{HeadBody, content_range, many, one};
 use super::disposition::attachment;
 use super::precondition::{Outcome, evaluate};
 use super::range::{Selection, select};
-use super::{ApiError, ProblemKind, method_not_allowed};
+use super::{ApiError, ProblemKind};
 use crate::api::common::digest_fields;
 use crate::service::node::{Download, NodeService};
 
@@ -42,7 +42,7 @@ pub(super) fn resource() -> Resource {
         .route(web::get().to(read))
         .route(web::head().to(read))
         .route(web::method(Method::OPTIONS).to(preflight))
-        .default_service(web::to(method_not_allowed))
+        .default_service(web::to(other_method))
 }
 
 async fn preflight() -> HttpResponse {
@@ -53,7 +53,14 @@ async fn preflight() -> HttpResponse {
 }
 
 async fn read(service: web::Data<NodeService>, request: HttpRequest) -> HttpResponse {
-    let mut response = answer(&service, &request).await.unwrap_or_else(|error| error.error_response());
+    always(answer(&service, &request).await.unwrap_or_else(|error| error.error_response()))
+}
+
+async fn other_method() -> HttpResponse {
+    always(ApiError::method_not_allowed("GET, HEAD, OPTIONS").error_response())
+}
+
+fn always(mut response: HttpResponse) -> HttpResponse {
     for (name, value) in ALWAYS {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }

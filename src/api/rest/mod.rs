@@ -13,10 +13,7 @@ mod upload;
 
 use actix_web::web;
 
-use super::common::{ApiError, ProblemKind};
-
-/// The most bytes of a JSON body: a thousand files to precheck.
-const MAX_JSON_BYTES: usize = 256 << 10;
+use super::common::{ApiError, ProblemKind, only, read};
 
 /// Mounts the description of this API together with `others`, the paths beside it.
 ///
@@ -32,16 +29,9 @@ pub fn describe(
 }
 
 /// Mounts the routes. `PUT /{name}` takes any name, also one that is a path of another
-/// method, so it stands before those and is guarded by its method.
+/// method (and drops what stands before its last `/`), so it stands before those and is guarded by its method.
 pub fn configure(config: &mut web::ServiceConfig) {
     config
-        .app_data(web::JsonConfig::default().limit(MAX_JSON_BYTES).error_handler(|error, _| {
-            ApiError::new(
-                ProblemKind::BadRequest,
-                format!("the body is not the JSON that is expected: {error}"),
-            )
-            .into()
-        }))
         .app_data(web::QueryConfig::default().error_handler(|error, _| {
             ApiError::new(ProblemKind::BadRequest, format!("the query cannot be read: {error}")).into()
         }))
@@ -50,43 +40,27 @@ pub fn configure(config: &mut web::ServiceConfig) {
             web::resource("/d/{sha1}{name:(?:/.*)?}")
                 .route(web::get().to(download::download))
                 .route(web::head().to(download::download))
-                .default_service(web::to(method_not_allowed)),
+                .default_service(only("GET, HEAD")),
         )
-        .route("/{name}", web::put().to(upload::put))
+        .route("/{name:.*}", web::put().to(upload::put))
         .service(
             web::resource("/api/v1/files")
                 .route(web::post().to(upload::post))
                 .route(web::get().to(files::list))
-                .default_service(web::to(method_not_allowed)),
+                .route(web::head().to(files::list))
+                .default_service(only("GET, HEAD, POST")),
         )
-        .service(resource("/api/v1/precheck", web::post().to(precheck::precheck)))
-        .service(resource("/api/v1/files/{id}", web::get().to(files::file)))
-        .service(resource("/api/v1/blobs/{sha1}", web::get().to(blobs::blob)))
-        .service(resource("/api/v1/blobs/{sha1}/pieces", web::get().to(blobs::pieces)))
-        .service(resource("/api/v1/blobs/{sha1}/replicas", web::get().to(blobs::replicas)))
-        .service(resource("/api/v1/nodes", web::get().to(nodes::nodes)))
+        .service(
+            web::resource("/api/v1/precheck")
+                .route(web::post().to(precheck::precheck))
+                .default_service(only("POST")),
+        )
+        .service(read("/api/v1/files/{id}", files::file))
+        .service(read("/api/v1/blobs/{sha1}", blobs::blob))
+        .service(read("/api/v1/blobs/{sha1}/pieces", blobs::pieces))
+        .service(read("/api/v1/blobs/{sha1}/replicas", blobs::replicas))
+        .service(read("/api/v1/nodes", nodes::nodes))
         .service(read("/healthz", health::alive))
         .service(read("/readyz", health::ready))
         .service(read("/metrics", metrics::metrics));
-}
-
-fn resource(path: &str, route: actix_web::Route) -> actix_web::Resource {
-    web::resource(path).route(route).default_service(web::to(method_not_allowed))
-}
-
-/// A resource that answers `GET` and `HEAD`.
-fn read<F, A>(path: &str, handler: F) -> actix_web::Resource
-where
-    F: actix_web::Handler<A> + Clone,
-    A: actix_web::FromRequest + 'static,
-    F::Output: actix_web::Responder + 'static,
-{
-    web::resource(path)
-        .route(web::get().to(handler.clone()))
-        .route(web::head().to(handler))
-        .default_service(web::to(method_not_allowed))
-}
-
-async fn method_not_allowed() -> Result<&'static str, ApiError> {
-    Err(ApiError::new(ProblemKind::MethodNotAllowed, "this address does not take this method"))
 }

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, web};
 
-use crate::api::common::{ApiError, ProblemKind, Site, file_url};
+use crate::api::common::{ApiError, Document, ProblemKind, Site, file_url};
 use crate::domain::Viewer;
 use crate::service::central::catalog::{Precheck, Question};
 use crate::wire::api::{PrecheckAnswer, PrecheckRequest, PrecheckResult, PrecheckState};
@@ -19,7 +19,7 @@ use crate::wire::api::{PrecheckAnswer, PrecheckRequest, PrecheckResult, Precheck
 pub(super) async fn precheck(
     site: web::Data<Site>,
     request: HttpRequest,
-    question: web::Json<PrecheckRequest>,
+    Document(question): Document<PrecheckRequest>,
 ) -> Result<web::Json<PrecheckAnswer>, ApiError> {
     let base = site.base(&request)?;
     let most = site.limits.precheck_files;
