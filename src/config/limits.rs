@@ -61,6 +61,8 @@ pub struct NodeLimits {
     pub download_stalled_after: Duration,
     /// A prepared session that nobody called for asks central after this: 60 s.
     pub ask_after: Duration,
+    /// A prepared session can be decided for so long; later it is given up: 10 min.
+    pub decide_within: Duration,
 }
 
 impl Default for NodeLimits {
@@ -70,6 +72,7 @@ impl Default for NodeLimits {
             downloads: 4096,
             download_stalled_after: Duration::from_secs(60),
             ask_after: Duration::from_secs(60),
+            decide_within: Duration::from_mins(10),
         }
     }
 }

@@ -114,6 +114,7 @@ layer! {
         downloads: Option<usize>,
         download_stalled_after_seconds: Option<u64>,
         ask_after_seconds: Option<u64>,
+        decide_within_seconds: Option<u64>,
     }
 }
 

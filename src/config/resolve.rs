@@ -304,6 +304,11 @@ fn node_limits(raw: &RawNodeLimits) -> Result<NodeLimits, ConfigError> {
             default.download_stalled_after,
         )?,
         ask_after: seconds("limits.ask_after_seconds", raw.ask_after_seconds, default.ask_after)?,
+        decide_within: seconds(
+            "limits.decide_within_seconds",
+            raw.decide_within_seconds,
+            default.decide_within,
+        )?,
     })
 }
 

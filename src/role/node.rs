@@ -133,6 +133,7 @@ impl Node {
             limits: ServiceLimits {
                 sessions: config.limits.sessions,
                 downloads: config.limits.downloads,
+                decide_within: config.limits.decide_within,
                 ..ServiceLimits::default()
             },
             runtime: Handle::current(),
