@@ -11,8 +11,12 @@ mod binary;
 mod download;
 #[path = "system/edges.rs"]
 mod edges;
+#[path = "system/faults.rs"]
+mod faults;
 #[path = "system/join.rs"]
 mod join;
+#[path = "system/links.rs"]
+mod links;
 #[path = "system/list.rs"]
 mod list;
 #[path = "system/pages.rs"]

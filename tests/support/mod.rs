@@ -1,5 +1,8 @@
 //! A cluster of its own for each test, and a client that follows nothing by itself.
 
+pub mod cut;
+mod process;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -17,6 +20,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use cut::Cut;
+use process::CentralProcess;
+
 /// The longest that anything here is waited for.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -27,10 +33,15 @@ const SIGNING_ROOT: &str = "signing-root-for-tests-signing-root-for-tests";
 struct Running {
     stop: CancellationToken,
     task: JoinHandle<()>,
+    proxy: Option<JoinHandle<()>>,
 }
 
 impl Running {
     async fn end(self) {
+        if let Some(proxy) = self.proxy {
+            proxy.abort();
+            let _ = proxy.await;
+        }
         self.stop.cancel();
         tokio::time::timeout(DEADLINE, self.task)
             .await
@@ -39,11 +50,27 @@ impl Running {
     }
 }
 
+/// A central here or in a process of its own.
+enum RunningCentral {
+    Here(Running),
+    Process(CentralProcess),
+}
+
 /// What a test wants of its cluster.
 pub struct Options {
     pub places: Vec<&'static str>,
     pub limits: Limits,
     pub node_out_after: Duration,
+    pub links: Links,
+    pub node_limits: NodeLimits,
+    /// Central's calls to nodes go through it.
+    pub cut: Option<Cut>,
+    /// Central can be killed; its limits are the defaults.
+    pub killable: bool,
+    /// Bytes that a node leaves free on its disk, where it is not none.
+    pub reserve_bytes: BTreeMap<&'static str, u64>,
+    /// Where the nodes' folders are, where it is not beside central's.
+    pub disk: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -52,6 +79,12 @@ impl Default for Options {
             places: vec!["toronto", "amsterdam", "bangalore", "singapore"],
             limits: Limits::default(),
             node_out_after: Duration::from_secs(3600),
+            links: Links::Fixed,
+            node_limits: NodeLimits::default(),
+            cut: None,
+            killable: false,
+            reserve_bytes: BTreeMap::new(),
+            disk: None,
         }
     }
 }
@@ -62,7 +95,7 @@ pub struct Cluster {
     pub http: reqwest::Client,
     dir: TempDir,
     options: Options,
-    central: Option<Running>,
+    central: Option<RunningCentral>,
     central_address: SocketAddr,
     nodes: BTreeMap<&'static str, Running>,
 }
@@ -81,7 +114,9 @@ impl Cluster {
             .http1_only()
             .build()
             .unwrap();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        // A process binds its address itself; at this one nothing else takes the port meanwhile.
+        let ip = if options.killable { Ipv4Addr::new(127, 0, 0, 3) } else { Ipv4Addr::LOCALHOST };
+        let listener = TcpListener::bind((ip, 0)).unwrap();
         let central_address = listener.local_addr().unwrap();
         let mut cluster = Self {
             base: format!("http://{central_address}"),
@@ -101,6 +136,12 @@ impl Cluster {
     }
 
     fn run_central(&mut self, listener: TcpListener) {
+        if self.options.killable {
+            drop(listener);
+            let data = self.dir.path().join("central");
+            self.central = Some(RunningCentral::Process(CentralProcess::start(self.central_address, &data)));
+            return;
+        }
         let config = CentralConfig {
             listen: self.central_address,
             public_url: self.base.parse().unwrap(),
@@ -116,15 +157,26 @@ impl Cluster {
             limits: self.options.limits.clone(),
         };
         let stop = CancellationToken::new();
-        let central = Central::with_listener(config, listener, Links::Fixed);
+        let central = Central::with_listener(config, listener, self.options.links);
         let token = stop.clone();
         let task = tokio::spawn(async move { central.run(token).await.expect("central runs") });
-        self.central = Some(Running { stop, task });
+        self.central = Some(RunningCentral::Here(Running { stop, task, proxy: None }));
     }
 
     /// Stops central; nodes go on.
     pub async fn stop_central(&mut self) {
-        self.central.take().expect("central runs").end().await;
+        match self.central.take().expect("central runs") {
+            RunningCentral::Here(central) => central.end().await,
+            RunningCentral::Process(central) => central.end().await,
+        }
+    }
+
+    /// Kills central without a word; nodes go on.
+    pub fn kill_central(&mut self) {
+        match self.central.take() {
+            Some(RunningCentral::Process(central)) => central.kill(),
+            _ => panic!("central is not to be killed"),
+        }
     }
 
     /// Starts central again at the same address.
@@ -147,19 +199,28 @@ impl Cluster {
             place,
             internal_address: None,
             reserve_bytes: 0,
-            limits: NodeLimits::default(),
+            limits: self.options.node_limits.clone(),
         }
     }
 
     /// Starts a node on its own folder.
     pub fn start_node(&mut self, place: &'static str) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let config = self.node_config(place, self.node_dir(place), listener.local_addr().unwrap());
+        let (listener, proxy) = match &self.options.cut {
+            None => (TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), None),
+            Some(cut) => {
+                let (listener, proxy) = Cut::listen();
+                let proxy = cut.run(place, proxy, listener.local_addr().unwrap());
+                (listener, Some(proxy))
+            }
+        };
+        let mut config = self.node_config(place, self.node_dir(place), listener.local_addr().unwrap());
+        config.internal_address = proxy.as_ref().map(|_| cut::PROXY.into());
+        config.reserve_bytes = self.options.reserve_bytes.get(place).copied().unwrap_or(0);
         let stop = CancellationToken::new();
         let token = stop.clone();
         let node = Node::with_listener(config, listener);
         let task = tokio::spawn(async move { node.run(token).await.expect("the node runs") });
-        self.nodes.insert(place, Running { stop, task });
+        self.nodes.insert(place, Running { stop, task, proxy });
     }
 
     /// Stops a node.
@@ -177,9 +238,19 @@ impl Cluster {
         .await;
     }
 
+    /// Where nodes are, running or not.
+    pub fn places(&self) -> &[&'static str] {
+        &self.options.places
+    }
+
+    /// What nodes that start from now on take.
+    pub fn node_limits(&mut self, limits: NodeLimits) {
+        self.options.node_limits = limits;
+    }
+
     /// The folder of a node.
     pub fn node_dir(&self, place: &str) -> PathBuf {
-        self.dir.path().join("nodes").join(place)
+        self.options.disk.as_deref().unwrap_or(self.dir.path()).join("nodes").join(place)
     }
 
     /// A folder for the test's own files.
@@ -270,8 +341,8 @@ impl Cluster {
         for (_, node) in std::mem::take(&mut self.nodes) {
             node.end().await;
         }
-        if let Some(central) = self.central.take() {
-            central.end().await;
+        if self.central.is_some() {
+            self.stop_central().await;
         }
     }
 }
