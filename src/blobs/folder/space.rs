@@ -84,13 +84,20 @@ pub(super) struct Reservation {
 }
 
 impl Reservation {
-    /// Promises the declared size, or the first step of an unknown one.
+    /// Promises the declared size, or the first step of an unknown one; where the disk has no
+    /// room for that, an unknown one begins with nothing and promises just what comes.
     ///
     /// # Errors
     /// [`io::ErrorKind::StorageFull`], or what the filesystem says.
     pub(super) fn new(space: &Arc<Space>, declared: Option<u64>, limit: u64) -> io::Result<Self> {
-        let left = declared.unwrap_or_else(|| STEP_BYTES.min(limit));
-        space.promise(left)?;
+        let first = declared.unwrap_or_else(|| STEP_BYTES.min(limit));
+        let left = match space.promise(first) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && declared.is_none() => 0,
+            other => {
+                other?;
+                first
+            }
+        };
         Ok(Self { space: Arc::clone(space), left })
     }
 

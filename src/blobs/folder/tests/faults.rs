@@ -55,6 +55,21 @@ async fn an_upload_of_unknown_size_reserves_as_it_grows() {
 }
 
 #[tokio::test]
+async fn an_upload_of_unknown_size_needs_no_more_room_than_its_bytes() {
+    let bench = Bench { disk_bytes: 100_000, ..Bench::new() };
+    let store = bench.open().await;
+    let free = store.capacity().await.unwrap().free_bytes;
+    let upload = UploadId::random();
+    store.create_session(upload, options(None)).await.unwrap();
+    assert_eq!(store.capacity().await.unwrap().free_bytes, free);
+    let at = store.append(upload, 0, content(50_000, 1)).await.unwrap();
+    assert_eq!(store.capacity().await.unwrap().free_bytes, free - 50_000);
+    refused!(store.append(upload, at, content(60_000, 1)).await, BlobError::NoSpace);
+    bench.has_no_temporaries();
+    assert_eq!(store.capacity().await.unwrap().free_bytes, free);
+}
+
+#[tokio::test]
 async fn a_disk_that_is_full_after_all_ends_the_session() {
     let bench = Bench::new();
     let store = bench.open().await;
