@@ -160,7 +160,8 @@ impl Completion {
         finished.into_iter().collect()
     }
 
-    /// Has one node finish, and records that it did. A second try follows a first failure.
+    /// Has one node finish, and records that it did. A second try follows a first failure; only
+    /// a node that fails both is not used before its next beat.
     async fn finish(
         &self,
         member: &Arc<Member>,
@@ -170,7 +171,7 @@ impl Completion {
         files: &[FileRecord],
     ) -> Result<(), CompleteError> {
         let request = finish_request(sha1, generation, files);
-        for _ in 0..2 {
+        for is_last in [false, true] {
             let call = self.nodes.finish(member, upload, &request, self.ledger.now());
             match tokio::time::timeout(self.within, call).await {
                 Ok(Ok(())) => {
@@ -182,16 +183,18 @@ impl Completion {
                     self.ledger.mark_replica_bad(sha1, member.id, generation).await?;
                     return Err(CompleteError::Unconfirmed);
                 }
-                Ok(Err(error)) => self.failed(member, &error),
-                Err(_) => self.failed(member, &NodeError::Unreachable("it took too long".to_owned())),
+                Ok(Err(error)) => self.failed(member, &error, is_last),
+                Err(_) => {
+                    self.failed(member, &NodeError::Unreachable("it took too long".to_owned()), is_last)
+                }
             }
         }
         Err(CompleteError::Unconfirmed)
     }
 
-    fn failed(&self, member: &Member, error: &NodeError) {
+    fn failed(&self, member: &Member, error: &NodeError, is_last: bool) {
         tracing::warn!(node = %member.id, %error, "a finish was not confirmed");
-        if error.is_nodes_fault() {
+        if is_last && error.is_nodes_fault() {
             self.membership.suspend(member.id);
         }
     }
