@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,8 +29,8 @@ pub enum Call {
 
 impl Call {
     fn of(head: &[u8]) -> Self {
-        let line = String::from_utf8_lossy(head);
-        let mut words = line.split_whitespace();
+        let head = String::from_utf8_lossy(head);
+        let mut words = head.split_whitespace();
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         match (method, path.rsplit('/').next().unwrap_or_default()) {
             ("POST", "copy") => Self::Copy,
@@ -92,11 +92,11 @@ pub struct Cut(Arc<Mutex<VecDeque<(Call, Fault)>>>);
 
 impl Cut {
     fn add(&self, call: Call, fault: Fault) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back((call, fault));
+        self.0.lock().unwrap().push_back((call, fault));
     }
 
     fn take(&self, call: Call) -> Option<Fault> {
-        let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut faults = self.0.lock().unwrap();
         let at = faults.iter().position(|(wanted, _)| *wanted == call)?;
         faults.remove(at).map(|(_, fault)| fault)
     }
@@ -125,8 +125,7 @@ impl Cut {
 
     /// Every fault has met its call.
     pub fn assert_spent(&self) {
-        let left: Vec<Call> =
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(call, _)| *call).collect();
+        let left: Vec<Call> = self.0.lock().unwrap().iter().map(|(call, _)| *call).collect();
         assert!(left.is_empty(), "calls that never came: {left:?}");
     }
 
@@ -175,15 +174,12 @@ impl Cut {
                 return Ok(());
             }
         };
-        let fault = self.take(Call::of(&head));
-        let fault = match fault {
+        let fault = match self.take(Call::of(&head)) {
             Some(Fault::LoseRequest) => return Ok(()),
-            Some(Fault::HoldRequest(gate)) => {
-                if !gate.wait(place).await {
-                    return Ok(());
-                }
-                None
-            }
+            Some(Fault::HoldRequest(gate)) => match gate.wait(place).await {
+                true => None,
+                false => return Ok(()),
+            },
             fault => fault,
         };
         let mut to = TcpStream::connect(node).await?;
