@@ -1,7 +1,6 @@
 //! A lookup and an insert in a ledger of a million blobs, beside one of ten thousand.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use closeby::domain::{
@@ -9,19 +8,19 @@ use closeby::domain::{
 };
 use closeby::ledger::{DecideUpload, Decision, Ledger, NodeRecord, Receipt, SqliteLedger};
 
+use crate::fill::fill;
 use crate::report::{Bound, Report, Row, Spread};
 
 const SMALL: u64 = 10_000;
 const ROUNDS: u64 = 20;
 const LOOKUPS: u64 = 1000;
 const INSERTS: u64 = 100;
-/// Uploads that are recorded at once while a ledger is filled.
-const AT_ONCE: u64 = 512;
-const NODES: u8 = 4;
+/// Nodes that the ledgers know.
+pub const NODES: u8 = 4;
 
 /// A ledger whose blobs are numbered from 0.
 struct Filled {
-    ledger: Arc<SqliteLedger>,
+    ledger: SqliteLedger,
     blobs: u64,
     lookups: Vec<Duration>,
     inserts: Vec<Duration>,
@@ -64,25 +63,8 @@ fn add(report: &mut Report, what: &str, blobs: u64, large: Vec<Duration>, small:
 }
 
 impl Filled {
-    /// Through the ledger's own calls, so that it is one whatever the schema becomes.
     async fn new(path: &Path, blobs: u64) -> Self {
-        let started = Instant::now();
-        let ledger = Arc::new(SqliteLedger::open(path).expect("a ledger can be made"));
-        for node in 1..=NODES {
-            ledger.record_node(record(NodeId::from_bytes([node; 16]))).await.expect("a node is recorded");
-        }
-        let mut tasks = tokio::task::JoinSet::new();
-        for task in 0..AT_ONCE {
-            let ledger = Arc::clone(&ledger);
-            tasks.spawn(async move {
-                for number in (task..blobs).step_by(usize::try_from(AT_ONCE).unwrap_or(1)) {
-                    store(&ledger, number).await;
-                }
-            });
-        }
-        tasks.join_all().await;
-        println!("ledger: filled with {blobs} blobs in {:.1?}", started.elapsed());
-        Self { ledger, blobs, lookups: Vec::new(), inserts: Vec::new() }
+        Self { ledger: fill(path, blobs).await, blobs, lookups: Vec::new(), inserts: Vec::new() }
     }
 
     async fn round(&mut self, round: u64) {
@@ -105,11 +87,6 @@ impl Filled {
     }
 }
 
-async fn store(ledger: &SqliteLedger, number: u64) {
-    let decision = ledger.decide_upload(upload(ledger.now(), number)).await.expect("the ledger decides");
-    confirm(ledger, decision).await;
-}
-
 async fn confirm(ledger: &SqliteLedger, decision: Decision) {
     let Decision::Stored(decided) = decision else { panic!("every blob is new, but: {decision:?}") };
     let sha1 = decided.blob.digests.sha1;
@@ -118,7 +95,8 @@ async fn confirm(ledger: &SqliteLedger, decision: Decision) {
     }
 }
 
-fn record(id: NodeId) -> NodeRecord {
+/// A node as it may say of itself.
+pub fn record(id: NodeId) -> NodeRecord {
     let place = Place::city("toronto").expect("Toronto is built in");
     NodeRecord {
         id,
@@ -153,7 +131,7 @@ fn upload(now: Timestamp, number: u64) -> DecideUpload {
 }
 
 /// The content of this number: digests that are spread like real ones.
-fn content(number: u64) -> BlobDigests {
+pub fn content(number: u64) -> BlobDigests {
     let (mut sha1, mut sha256) = ([0; 20], [0; 32]);
     let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
     sha1[..8].copy_from_slice(&spread);
@@ -164,7 +142,7 @@ fn content(number: u64) -> BlobDigests {
 }
 
 /// Names like people's: a few common words, a number, an ending.
-fn name(number: u64) -> FileName {
+pub fn name(number: u64) -> FileName {
     const WORDS: [&str; 16] = [
         "report", "Photo", "holiday", "Invoice", "draft", "final", "scan", "meeting", "notes", "backup",
         "Music", "video", "project", "Budget", "letter", "contract",

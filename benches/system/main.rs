@@ -6,6 +6,7 @@
 mod bare;
 mod demo;
 mod disk;
+mod fill;
 mod http;
 mod interrupt;
 mod large;
