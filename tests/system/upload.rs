@@ -209,6 +209,9 @@ async fn a_form_is_answered_file_by_file_in_its_order() {
         result.contains("new.txt") && result.contains("Already here") && result.contains("Not stored"),
         "{result}"
     );
+    // As browsers write a name with quotes.
+    let quoted: Value = send(&[("%22q%22.txt", "quoted")], "*/*").await.unwrap().json().await.unwrap();
+    assert_eq!(quoted["files"][0]["name"], "\"q\".txt");
     let refused = send(&[("bad\t.txt", "x")], "text/html").await.unwrap();
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
     assert!(refused.text().await.unwrap().contains("<html"));

@@ -58,8 +58,12 @@ pub async fn read_form(
                 break;
             }
         };
-        let given =
-            field.content_disposition().and_then(|field| field.get_filename()).unwrap_or_default().to_owned();
+        // Browsers and curl escape a quote so (WHATWG HTML, multipart/form-data), and nothing else.
+        let given = field
+            .content_disposition()
+            .and_then(|field| field.get_filename())
+            .unwrap_or_default()
+            .replace("%22", "\"");
         let is_file = field.name() == Some("file");
         if !is_file {
             if !pass_over(field, patience).await {

@@ -150,9 +150,7 @@ pub fn badge_of(name: &str) -> String {
 pub const fn advice(status: u16) -> &'static str {
     match status {
         400 => "Check the address for something missing or added, or begin again from the start page.",
-        401 | 403 => {
-            "Download links are signed and cannot be changed. Open the file’s own page and download from there."
-        }
+        403 => "Open this site yourself, and do it from there.",
         404 => "Check the link for missing characters, or look for the file by its name.",
         405 => "Begin again from the start page.",
         408 => "The connection was too slow or stopped. Try again when it is better.",
