@@ -7,6 +7,8 @@ mod support;
 mod arrows;
 #[path = "system/binary.rs"]
 mod binary;
+#[path = "system/browser.rs"]
+mod browser;
 #[path = "system/download.rs"]
 mod download;
 #[path = "system/edges.rs"]

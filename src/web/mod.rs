@@ -32,7 +32,8 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(read("/servers", browse::servers))
         .service(read("/uploaded", upload::uploaded))
         .service(web::resource("/upload").route(web::post().to(upload::upload)).default_service(only("POST")))
-        .service(read("/static/{file}", assets::asset))
+        .service(read("/static/{file}", assets::plain))
+        .service(read("/static/{version}/{file}", assets::versioned))
         .default_service(web::to(not_found));
 }
 

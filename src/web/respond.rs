@@ -9,9 +9,10 @@ use super::assets;
 use super::pages::Shell;
 use crate::api::common::{ApiError, ProblemKind};
 
-/// Nothing is loaded from elsewhere, nothing runs, nobody frames us.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
-                      frame-ancestors 'none'";
+/// Nothing is loaded from elsewhere, no code stands in a page, nobody frames us. WebAssembly is our own
+/// hash, which has a permission of its own; `connect-src` is what the scripts ask this site.
+const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; \
+                      style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// What every page needs.
 pub(super) fn shell() -> Shell {

@@ -1,5 +1,6 @@
 //! A cluster of its own for each test, and a client that follows nothing by itself.
 
+pub mod browser;
 pub mod cut;
 mod process;
 

@@ -9,7 +9,8 @@ async fn page(cluster: &Cluster, path: &str) -> (StatusCode, String) {
     let status = answer.status();
     assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8", "{path}");
     let policy = answer.headers()["content-security-policy"].to_str().unwrap();
-    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert!(policy.contains("default-src 'none'"), "{policy}");
+    assert!(!policy.contains("unsafe-inline") && !policy.contains("'unsafe-eval'"), "{policy}");
     assert!(!answer.headers().contains_key("set-cookie"));
     (status, answer.text().await.unwrap())
 }
@@ -43,18 +44,28 @@ async fn every_page_is_there_and_safe() {
                 && html.contains("<html lang=\"en\"")
                 && html.contains("<title>")
         );
-        for never in ["<b>bold", "<script", "style=\"", " onclick", "javascript:"] {
+        for never in ["<b>bold", "<script>", "style=\"", " onclick", "javascript:"] {
             assert!(!html.contains(never), "{path} has {never}");
         }
     }
     let (_, html) = page(&cluster, "/").await;
     assert_eq!(html.matches("type=\"file\"").count(), 1);
     assert!(html.contains("db-ip.com"));
-    let style =
-        html.split('"').find(|part| part.starts_with("/static/closeby.css")).unwrap().replace("&amp;", "&");
-    let css = cluster.get(&style).send().await.unwrap();
-    assert_eq!(css.headers()["cache-control"], "public, max-age=31536000, immutable");
-    assert!(css.headers()["content-type"].to_str().unwrap().starts_with("text/css"));
+    for (name, media_type) in [("closeby.css", "text/css"), ("copy.js", "text/javascript")] {
+        let of_name = |part: &&str| part.starts_with("/static/") && part.ends_with(name);
+        let address = html.split('"').find(of_name).unwrap();
+        let asset = cluster.get(address).send().await.unwrap();
+        assert_eq!(asset.headers()["cache-control"], "public, max-age=31536000, immutable");
+        assert!(asset.headers()["content-type"].to_str().unwrap().starts_with(media_type));
+        // A page from before an update still gets its files, and asks again the next time.
+        for other in [format!("/static/{name}"), format!("/static/0123456789ab/{name}")] {
+            let asset = cluster.get(&other).send().await.unwrap();
+            assert_eq!(
+                (asset.status().as_u16(), asset.headers()["cache-control"].to_str().unwrap()),
+                (200, "no-cache")
+            );
+        }
+    }
     assert_eq!(cluster.get("/static/..%2fCargo.toml").send().await.unwrap().status(), StatusCode::NOT_FOUND);
     cluster.stop().await;
 }

@@ -1,0 +1,174 @@
+//! A real Chromium, driven over WebDriver (W3C): just what the tests of the pages need.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::poll;
+
+/// The key of an element's reference in the protocol.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// One browser with a profile of its own, and the driver that it hangs on.
+pub struct Browser {
+    driver: Child,
+    session: String,
+    http: reqwest::Client,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// A browser in which pages run scripts, or not.
+    pub async fn start(scripts: bool) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let driver = Command::new("chromedriver")
+            .arg(format!("--port={port}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("chromedriver runs: install chromium and chromium-driver, as scripts/test does");
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+        let base = format!("http://127.0.0.1:{port}");
+        poll("the driver", || async {
+            let status: Value = http.get(format!("{base}/status")).send().await.ok()?.json().await.ok()?;
+            (status["value"]["ready"] == true).then_some(())
+        })
+        .await;
+        let profile = TempDir::new().unwrap();
+        let mut arguments = vec![format!("--user-data-dir={}", profile.path().display())];
+        arguments.extend(
+            [
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--window-size=1200,1400",
+            ]
+            .map(str::to_owned),
+        );
+        let preferences = if scripts {
+            json!({})
+        } else {
+            json!({"profile.managed_default_content_settings.javascript": 2})
+        };
+        let wish = json!({"capabilities": {"alwaysMatch": {
+            "browserName": "chrome",
+            "goog:loggingPrefs": {"browser": "ALL"},
+            "goog:chromeOptions": {"args": arguments, "prefs": preferences},
+        }}});
+        let answer: Value =
+            http.post(format!("{base}/session")).json(&wish).send().await.unwrap().json().await.unwrap();
+        let id = answer["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no browser: {answer}"));
+        Self { driver, session: format!("{base}/session/{id}"), http, _profile: profile }
+    }
+
+    async fn call(&self, path: &str, body: Value) -> Value {
+        let answer = self.http.post(format!("{}{path}", self.session)).json(&body).send().await.unwrap();
+        let is_good = answer.status().is_success();
+        let mut value: Value = answer.json().await.unwrap();
+        assert!(is_good, "{path} {body}: {value}");
+        value["value"].take()
+    }
+
+    /// Opens a page and waits until it is loaded.
+    pub async fn open(&self, url: &str) {
+        self.call("/url", json!({ "url": url })).await;
+    }
+
+    /// Runs a script in the page; its `return` is the answer.
+    pub async fn run(&self, script: &str, arguments: Value) -> Value {
+        self.call("/execute/sync", json!({"script": script, "args": arguments})).await
+    }
+
+    /// Runs the script until it returns something true, for the tests' deadline at most.
+    pub async fn wait(&self, what: &str, script: &str) -> Value {
+        poll(what, || async {
+            let value = self.run(script, json!([])).await;
+            let is_there = !matches!(&value, Value::Null | Value::Bool(false)) && value != json!("");
+            is_there.then_some(value)
+        })
+        .await
+    }
+
+    /// Lets the page send so many bytes a second at most.
+    pub async fn throttle(&self, bytes_per_second: u64) {
+        // Without the limit the driver would be told every body, and the page waits for that.
+        for (command, parameters) in [
+            ("Network.enable", json!({"maxPostDataSize": 0})),
+            (
+                "Network.emulateNetworkConditions",
+                json!({"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second}),
+            ),
+        ] {
+            self.call("/goog/cdp/execute", json!({"cmd": command, "params": parameters})).await;
+        }
+    }
+
+    /// The text of the first element, with its hidden parts.
+    pub async fn text(&self, selector: &str) -> String {
+        let text =
+            self.run("return document.querySelector(arguments[0])?.textContent", json!([selector])).await;
+        text.as_str().unwrap_or_else(|| panic!("{selector} is not in the page")).trim().to_owned()
+    }
+
+    async fn find(&self, selector: &str) -> String {
+        let found = self.call("/element", json!({"using": "css selector", "value": selector})).await;
+        found[ELEMENT].as_str().unwrap().to_owned()
+    }
+
+    /// Clicks as a person would: scrolled to, and not through something else.
+    pub async fn click(&self, selector: &str) {
+        let element = self.find(selector).await;
+        self.call(&format!("/element/{element}/click"), json!({})).await;
+    }
+
+    /// Types into a field.
+    pub async fn type_into(&self, selector: &str, text: &str) {
+        let element = self.find(selector).await;
+        self.call(&format!("/element/{element}/value"), json!({ "text": text })).await;
+    }
+
+    /// Chooses files in a file field.
+    pub async fn choose(&self, selector: &str, files: &[&Path]) {
+        let paths: Vec<&str> = files.iter().map(|path| path.to_str().unwrap()).collect();
+        self.type_into(selector, &paths.join("\n")).await;
+    }
+
+    /// What the page complained of since it was last asked: blocked by a policy, or an error nobody caught.
+    pub async fn complaints(&self) -> Vec<String> {
+        let log = self.call("/se/log", json!({"type": "browser"})).await;
+        let messages = log.as_array().unwrap().iter().filter_map(|entry| entry["message"].as_str());
+        messages
+            .filter(|message| {
+                ["Content Security Policy", "Content-Security-Policy", "Uncaught", "TrustedScript"]
+                    .iter()
+                    .any(|sign| message.contains(sign))
+            })
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Closes the browser and its driver, as every test must at its end.
+    pub async fn stop(self) {
+        let _ = self.http.delete(&self.session).send().await;
+    }
+}
+
+impl Drop for Browser {
+    /// A test that failed leaves no driver behind, and no browser.
+    fn drop(&mut self) {
+        let _ = kill_process_group(Pid::from_child(&self.driver), Signal::KILL);
+        let _ = self.driver.wait();
+    }
+}
