@@ -25,3 +25,5 @@ mod list;
 mod pages;
 #[path = "system/upload.rs"]
 mod upload;
+#[path = "system/wasm.rs"]
+mod wasm;

@@ -25,6 +25,10 @@ use core::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+mod sha1;
+
+pub use sha1::Sha1;
+
 /// The length of a piece in bytes (4 MiB); a blob's last piece may be shorter, never empty.
 ///
 /// Written into every blob's description and sent to clients, so it cannot change without a new format.

@@ -5,4 +5,5 @@ mod checkpoints;
 mod collisions;
 mod known_answers;
 mod pieces;
+mod plain_sha1;
 mod reference;
