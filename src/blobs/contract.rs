@@ -2,6 +2,8 @@
 //! [`contract_tests!`] with a function that makes an empty store of 1 GiB or more.
 #![allow(clippy::unwrap_used)]
 
+mod resumable;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use sha2::Digest as _;
 
 use super::*;
 use crate::domain::{FileId, FileName, MediaType, PIECE_BYTES};
+
+pub(super) use resumable::*;
 
 pub(super) const LATER: Timestamp = Timestamp::from_millis(1_900_000_000_000);
 
@@ -34,7 +38,12 @@ pub(super) fn digests(content: &[u8]) -> BlobDigests {
 }
 
 pub(super) fn options(declared: Option<u64>) -> SessionOptions {
-    SessionOptions { declared_bytes: declared, limit_bytes: 1 << 30, idle: Duration::from_secs(60) }
+    SessionOptions {
+        declared_bytes: declared,
+        limit_bytes: 1 << 30,
+        idle: Duration::from_secs(60),
+        resumable: false,
+    }
 }
 
 pub(super) fn generation(number: u64) -> Generation {
@@ -430,6 +439,17 @@ macro_rules! contract_tests {
             sixteen_finish_the_same_content_at_once
             the_inventory_pages_in_order
             space_is_promised_to_one_session_only
+            bytes_are_acknowledged_on_the_way
+            going_back_to_any_offset_changes_no_digest
+            a_resumable_session_outlives_what_it_refuses
+            one_request_sessions_acknowledge_nothing
+        }
+
+
+        #[tokio::test(start_paused = true)]
+        async fn asking_for_the_offset_keeps_nothing_alive() {
+            let (store, _keep) = $make().await;
+            $crate::blobs::contract::asking_for_the_offset_keeps_nothing_alive(store).await;
         }
 
         #[tokio::test(start_paused = true)]

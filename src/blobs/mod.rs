@@ -20,8 +20,8 @@ pub use folder::{FolderStore, FolderStoreOptions, OpenError};
 /// What keeps the store from doing what it is asked.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
-    /// No room for the declared size, or the disk filled up. A session that was not prepared
-    /// is gone.
+    /// No room for the declared size, or the disk filled up. A session that was neither
+    /// prepared nor resumable is gone.
     #[error("the disk has no room for this upload")]
     NoSpace,
     /// No such session here.
@@ -33,10 +33,10 @@ pub enum BlobError {
     /// A session of this upload exists already.
     #[error("a session of this upload exists already")]
     SessionExists,
-    /// Bytes begin elsewhere than at the acknowledged offset.
+    /// Bytes begin, or were to end, elsewhere than the session stands.
     #[error("the session stands at byte {at}")]
     WrongOffset {
-        /// The acknowledged offset, in bytes.
+        /// Where it stands, in bytes.
         at: u64,
     },
     /// More bytes than declared or allowed.
@@ -65,16 +65,23 @@ pub enum BlobError {
 /// The result of a call to the store.
 pub type Result<T> = std::result::Result<T, BlobError>;
 
-/// How long a session lives when nobody calls for it. A prepared one does not expire.
+/// What a session may take, and how long it lives when nobody calls for it. A prepared one
+/// does not expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionOptions {
     /// The size in bytes, when the sender declared one: reserved at once.
     pub declared_bytes: Option<u64>,
     /// The most it may take, in bytes.
     pub limit_bytes: u64,
-    /// An unprepared session goes this long after its last call.
+    /// An unprepared session goes this long after its last call; a resumable one after the
+    /// last that wrote or read bytes, or, over a restart, after its last write.
     pub idle: Duration,
+    /// Whether it outlives its sender and a restart, and can go back to what it acknowledged.
+    pub resumable: bool,
 }
+
+/// A resumable session acknowledges at every multiple of this, in bytes.
+pub const ACKNOWLEDGE_BYTES: u64 = crate::domain::PIECE_BYTES;
 
 /// What the sender said the content is; each is checked where it is given.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -173,19 +180,48 @@ pub trait BlobReader: Send + Sync {
 }
 
 /// A node's store.
+///
+/// A *resumable* session keeps what it acknowledged: those bytes are synced, are there after a
+/// restart or a power cut, and can be gone back to. It acknowledges by itself at every multiple
+/// of [`ACKNOWLEDGE_BYTES`], and when it is asked to. A full disk does not end it, nor do too
+/// many bytes; a disk that fails does.
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
     /// Makes a session and reserves its space.
     async fn create_session(&self, upload: UploadId, options: SessionOptions) -> Result<()>;
 
-    /// Appends at the acknowledged offset; answers with the new one. Hashes as it writes.
-    /// Any error but [`BlobError::WrongOffset`], and [`BlobError::WrongState`] of a prepared
-    /// session, ends the session.
+    /// Appends where the session stands; answers with where it stands then. Hashes as it
+    /// writes. Any error but [`BlobError::WrongOffset`], and [`BlobError::WrongState`] of a
+    /// prepared session, ends a session that is not resumable.
     async fn append(&self, upload: UploadId, offset: u64, bytes: Bytes) -> Result<u64>;
 
+    /// Acknowledges everything that was appended; answers with the acknowledged offset.
+    ///
+    /// # Errors
+    /// [`BlobError::NoSession`]; [`BlobError::WrongState`] when it is not resumable;
+    /// [`BlobError::NoSpace`] when the disk filled up after all: the session then stands at
+    /// what it acknowledged before.
+    async fn acknowledge(&self, upload: UploadId) -> Result<u64>;
+
+    /// The acknowledged offset of a resumable session, at once; a prepared one's size.
+    ///
+    /// # Errors
+    /// [`BlobError::NoSession`]; [`BlobError::WrongState`] when it is neither.
+    async fn acknowledged(&self, upload: UploadId) -> Result<u64>;
+
+    /// Goes back to an offset that a resumable session has acknowledged, and forgets what came
+    /// after it. The first call after a restart may read everything before it again.
+    ///
+    /// # Errors
+    /// [`BlobError::NoSession`]; [`BlobError::WrongOffset`] with the acknowledged offset when
+    /// that is lower; [`BlobError::WrongState`] when it is prepared or not resumable.
+    async fn rewind(&self, upload: UploadId, offset: u64) -> Result<()>;
+
     /// Checks the digests and syncs the bytes and their description. Any error ends the
-    /// session. Repeating it gives the first answer; a prepared session outlives any error,
-    /// as when other digests are expected of it then.
+    /// session, but a full disk does not end a resumable one, nor does an expected size at
+    /// which it does not stand: [`BlobError::WrongOffset`]. Repeating it gives the first
+    /// answer; a prepared session outlives any error, as when other digests are expected of
+    /// it then.
     async fn prepare(
         &self,
         upload: UploadId,
@@ -215,7 +251,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// it waits for that does not undo it.
     async fn abort(&self, upload: UploadId) -> Result<()>;
 
-    /// Opens a prepared session's bytes, for a node that copies them.
+    /// Opens a prepared session's bytes, or what a resumable one has acknowledged, for a node
+    /// that copies them. Reading fails where the session goes back meanwhile.
     async fn open_session(&self, upload: UploadId) -> Result<Box<dyn BlobReader>>;
 
     /// Opens a blob.

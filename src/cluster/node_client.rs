@@ -1,5 +1,7 @@
 //! Central's calls to nodes: each carries a ticket, each answer is checked.
 
+mod resumable;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use crate::wire::api::Problem;
 use crate::wire::cluster::{ProveAnswer, ProveRequest};
 use crate::wire::node::{CopyRequest, FinishRequest, PrepareAnswer};
 use crate::wire::{PROTOCOL, TICKET_HEADER};
+
+pub use resumable::{Expected, ResumeTerms};
 
 /// A ticket for a call is good for this long: the call begins at once.
 const TICKET_LIFE: Duration = Duration::from_secs(120);
@@ -41,6 +45,15 @@ impl NodeError {
     #[must_use]
     pub fn is(&self, code: &str) -> bool {
         matches!(self, Self::Refused(problem) if problem.kind.rsplit('/').next() == Some(code))
+    }
+
+    /// The offset to go on from, where it refused another one (`wrong-offset`).
+    #[must_use]
+    pub const fn right_offset(&self) -> Option<u64> {
+        match self {
+            Self::Refused(problem) => problem.offset,
+            _ => None,
+        }
     }
 
     /// Whether the node itself is at fault, so that it is not used until its next beat.

@@ -16,9 +16,10 @@ const LABEL: &str = "closeby call ticket v1";
 /// What a ticket permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Make a session, fill it (from the body or from another node) and prepare it.
+    /// Make a session, fill it (from the body or from another node), ask how far it is, and
+    /// prepare it.
     Write,
-    /// Read a prepared session's bytes.
+    /// Read what a session has prepared or acknowledged.
     ReadSession,
     /// Put a prepared session's bytes at their final path.
     Finish,

@@ -15,6 +15,9 @@ pub struct Problem {
     pub status: u16,
     /// What happened here and what to do.
     pub detail: String,
+    /// With `wrong-offset`: the offset to go on from, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
 }
 
 /// How one uploaded file ended.

@@ -4,7 +4,12 @@
 //! | --- | --- | --- |
 //! | `PUT /n/v1/sessions/{upload}` | make a session, append the whole body, prepare; answers [`PrepareAnswer`] | `write` |
 //! | `POST /n/v1/sessions/{upload}/copy` | make a session, fill it from another node's, prepare; [`CopyRequest`] → [`PrepareAnswer`] | `write` |
-//! | `GET /n/v1/sessions/{upload}` | a prepared session's bytes | `read-session` |
+//! | `GET /n/v1/sessions/{upload}` | the bytes of a prepared session, or the acknowledged ones of a resumable session | `read-session` |
+//! | `POST /n/v1/sessions/{upload}` | make a resumable session (`201`), or find it (`200`); [`OffsetAnswer`] | `write` |
+//! | `PATCH /n/v1/sessions/{upload}?offset=` | go back to that offset if need be, append the body; [`OffsetAnswer`] | `write` |
+//! | `GET /n/v1/sessions/{upload}/offset` | [`OffsetAnswer`] | `write` |
+//! | `POST /n/v1/sessions/{upload}/prepare` | check and sync a resumable session; [`PrepareRequest`] → [`PrepareAnswer`] | `write` |
+//! | `POST /n/v1/sessions/{upload}/fill` | make a resumable session, fill it with the first bytes of another node's; [`FillRequest`] → [`OffsetAnswer`] | `write` |
 //! | `POST /n/v1/sessions/{upload}/finish` | [`FinishRequest`] → `204` | `finish` |
 //! | `DELETE /n/v1/sessions/{upload}` | abort → `204` | `abort` |
 //! | `GET /n/v1/inventory?after=&limit=` | [`Inventory`] | `inventory` |
@@ -57,6 +62,45 @@ pub struct CopyRequest {
     /// What will arrive.
     #[serde(flatten)]
     pub digests: BlobDigests,
+}
+
+/// How far a resumable session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffsetAnswer {
+    /// [`super::PROTOCOL`].
+    pub protocol: u32,
+    /// So many bytes are acknowledged: synced, and still there after a restart.
+    pub offset: u64,
+}
+
+/// Prepare a resumable session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrepareRequest {
+    /// [`super::PROTOCOL`].
+    pub protocol: u32,
+    /// The whole size in bytes: the offset that the session has to be at.
+    pub size: u64,
+    /// The SHA-1 that it must have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha1: Option<Sha1>,
+    /// The SHA-256 that it must have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256>,
+}
+
+/// Make a resumable session, and fill it from another node's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FillRequest {
+    /// [`super::PROTOCOL`].
+    pub protocol: u32,
+    /// The other node, as `http://address:port`.
+    pub source: String,
+    /// Central's ticket for reading there.
+    pub source_ticket: String,
+    /// So many of its first bytes.
+    pub bytes: u64,
 }
 
 /// Put a prepared session's bytes at their final path.

@@ -61,6 +61,8 @@ kinds! {
     Timeout = 408, "too-slow", "The sender was too slow";
     /// The session is elsewhere than the sender thinks, or exists already.
     Conflict = 409, "conflict", "This does not fit the present state";
+    /// The upload stands at another offset, which the problem names.
+    WrongOffset = 409, "wrong-offset", "The upload stands at another offset";
     /// Same SHA-1, other content.
     Collision = 409, "collision", "The content collides with another";
     /// A right signature whose time is over.
@@ -99,6 +101,7 @@ pub struct ApiError {
     kind: ProblemKind,
     detail: String,
     retry_after: Option<Duration>,
+    offset: Option<u64>,
     allow: Option<&'static str>,
 }
 
@@ -107,7 +110,7 @@ impl ApiError {
     #[must_use]
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let retry_after = (kind.status() == 503).then_some(Duration::from_secs(2));
-        Self { kind, detail: detail.into(), retry_after, allow: None }
+        Self { kind, detail: detail.into(), retry_after, offset: None, allow: None }
     }
 
     /// For a method that is not one of those that are allowed here.
@@ -132,6 +135,13 @@ impl ApiError {
         self
     }
 
+    /// The offset to go on from, in bytes.
+    #[must_use]
+    pub const fn offset(mut self, offset: u64) -> Self {
+        self.offset = Some(offset);
+        self
+    }
+
     /// Its kind.
     #[must_use]
     pub const fn kind(&self) -> ProblemKind {
@@ -146,6 +156,7 @@ impl ApiError {
             title: self.kind.title().to_owned(),
             status: self.kind.status(),
             detail: self.detail.clone(),
+            offset: self.offset,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! service; a missing ticket is as wrong as a forged one.
 
 use actix_web::body::SizedStream;
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, Scope, web};
 use serde::Deserialize;
 
@@ -11,7 +12,7 @@ use crate::domain::{Sha1, UploadId};
 use crate::service::node::{INVENTORY_PAGE, NodeService};
 use crate::wire::TICKET_HEADER;
 use crate::wire::cluster::{ProveAnswer, ProveRequest};
-use crate::wire::node::{Inventory, NodeStatus, PrepareAnswer};
+use crate::wire::node::{Inventory, NodeStatus, OffsetAnswer, PrepareAnswer};
 
 /// The most bytes of a call's document: a finish carries a blob's files.
 const MAX_DOCUMENT_BYTES: usize = 4 << 20;
@@ -23,10 +24,15 @@ pub(super) fn scope() -> Scope {
         .service(
             web::resource("/sessions/{upload}")
                 .route(web::put().to(write))
+                .route(web::post().to(open))
+                .route(web::patch().to(append))
                 .route(web::get().to(read_session))
                 .route(web::delete().to(abort))
-                .default_service(only("GET, PUT, DELETE")),
+                .default_service(only("GET, PUT, POST, PATCH, DELETE")),
         )
+        .service(read("/sessions/{upload}/offset", offset))
+        .service(post("/sessions/{upload}/prepare", web::post().to(prepare)))
+        .service(post("/sessions/{upload}/fill", web::post().to(fill)))
         .service(post("/sessions/{upload}/copy", web::post().to(copy)))
         .service(post("/sessions/{upload}/finish", web::post().to(finish)))
         .service(read("/inventory", inventory))
@@ -55,6 +61,62 @@ async fn copy(
 ) -> Result<web::Json<PrepareAnswer>, ApiError> {
     let body = read_document(body, MAX_DOCUMENT_BYTES).await?;
     Ok(web::Json(service.copy(ticket(&request), read_id(&upload)?, &body).await?))
+}
+
+async fn open(
+    service: Service,
+    request: HttpRequest,
+    upload: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let opened = service.open(ticket(&request), read_id(&upload)?).await?;
+    let status = if opened.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(HttpResponse::build(status).json(opened.answer))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AppendQuery {
+    offset: u64,
+}
+
+async fn append(
+    service: Service,
+    request: HttpRequest,
+    upload: web::Path<String>,
+    body: web::Payload,
+) -> Result<web::Json<OffsetAnswer>, ApiError> {
+    let query = web::Query::<AppendQuery>::from_query(request.query_string())
+        .map_err(|_| ApiError::new(ProblemKind::BadRequest, "`offset` is a number of bytes"))?;
+    let upload = read_id(&upload)?;
+    Ok(web::Json(service.append(ticket(&request), upload, query.offset, body).await?))
+}
+
+async fn offset(
+    service: Service,
+    request: HttpRequest,
+    upload: web::Path<String>,
+) -> Result<web::Json<OffsetAnswer>, ApiError> {
+    Ok(web::Json(service.offset(ticket(&request), read_id(&upload)?).await?))
+}
+
+async fn prepare(
+    service: Service,
+    request: HttpRequest,
+    upload: web::Path<String>,
+    body: web::Payload,
+) -> Result<web::Json<PrepareAnswer>, ApiError> {
+    let body = read_document(body, MAX_DOCUMENT_BYTES).await?;
+    Ok(web::Json(service.prepare(ticket(&request), read_id(&upload)?, &body).await?))
+}
+
+async fn fill(
+    service: Service,
+    request: HttpRequest,
+    upload: web::Path<String>,
+    body: web::Payload,
+) -> Result<web::Json<OffsetAnswer>, ApiError> {
+    let body = read_document(body, MAX_DOCUMENT_BYTES).await?;
+    Ok(web::Json(service.fill(ticket(&request), read_id(&upload)?, &body).await?))
 }
 
 async fn read_session(

@@ -13,6 +13,7 @@ impl From<NodeError> for ApiError {
             NodeError::BadRequest(_) => ProblemKind::BadRequest,
             NodeError::Interrupted => ProblemKind::Incomplete,
             NodeError::Stalled => ProblemKind::Timeout,
+            NodeError::TakenOver => ProblemKind::Conflict,
             NodeError::Source(_) => ProblemKind::BadGateway,
             NodeError::Store(error) => of_store(error),
         };
@@ -20,7 +21,11 @@ impl From<NodeError> for ApiError {
             tracing::error!(%error, "a call failed");
             return Self::new(kind, "the disk of this server failed");
         }
-        Self::new(kind, error.to_string())
+        let this = Self::new(kind, error.to_string());
+        match error {
+            NodeError::Store(StoreError::WrongOffset { at }) => this.offset(at),
+            _ => this,
+        }
     }
 }
 
@@ -29,9 +34,8 @@ const fn of_store(error: &StoreError) -> ProblemKind {
         StoreError::NoSpace => ProblemKind::NoSpace,
         StoreError::NoSession => ProblemKind::NoSession,
         StoreError::NoBlob => ProblemKind::NotFound,
-        StoreError::SessionExists | StoreError::WrongOffset { .. } | StoreError::WrongState => {
-            ProblemKind::Conflict
-        }
+        StoreError::WrongOffset { .. } => ProblemKind::WrongOffset,
+        StoreError::SessionExists | StoreError::WrongState => ProblemKind::Conflict,
         StoreError::TooLong => ProblemKind::TooLarge,
         StoreError::TooShort { .. } => ProblemKind::Incomplete,
         StoreError::WrongDigest(_) => ProblemKind::WrongDigest,

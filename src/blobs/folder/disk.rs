@@ -20,6 +20,10 @@ use super::faults::{Faults, Op};
 const DATA: &str = "data";
 /// The name of what describes a prepared session inside its folder.
 const ABOUT: &str = "about";
+/// The name of what a resumable session is held to inside its folder.
+const TERMS: &str = "terms";
+/// The name of its acknowledged offset.
+const OFFSET: &str = "offset";
 /// How often a name is tried in the quarantine before that counts as an error.
 const NAMES_TRIED: u32 = 10_000;
 
@@ -94,6 +98,18 @@ impl Disk {
         self.session(upload).join("about.draft")
     }
 
+    pub(super) fn session_terms(&self, upload: UploadId) -> PathBuf {
+        self.session(upload).join(TERMS)
+    }
+
+    pub(super) fn session_terms_draft(&self, upload: UploadId) -> PathBuf {
+        self.session(upload).join("terms.draft")
+    }
+
+    pub(super) fn session_offset(&self, upload: UploadId) -> PathBuf {
+        self.session(upload).join(OFFSET)
+    }
+
     /// Where a blob's description is written, before it gets its place by a rename. Here and
     /// not beside the blob, so that what a crash leaves goes with the session and a start
     /// need not walk the blobs to find it.
@@ -105,6 +121,23 @@ impl Disk {
     pub(super) fn open_to_check(&self, path: &Path) -> io::Result<File> {
         self.faults.pass(Op::Read, path)?;
         File::open(path)
+    }
+
+    /// Opens a file that is there to go on with it.
+    pub(super) fn open_to_go_on(&self, path: &Path) -> io::Result<File> {
+        self.faults.pass(Op::Read, path)?;
+        OpenOptions::new().read(true).write(true).open(path)
+    }
+
+    /// An open file is read again.
+    pub(super) fn check(&self, path: &Path) -> io::Result<()> {
+        self.faults.pass(Op::Read, path)
+    }
+
+    /// Cuts a file to a length.
+    pub(super) fn truncate(&self, file: &File, path: &Path, length: u64) -> io::Result<()> {
+        self.faults.pass(Op::Truncate, path)?;
+        file.set_len(length)
     }
 
     /// Makes a folder that only this user can look into.
@@ -192,10 +225,11 @@ impl Disk {
 
     /// Removes a session's folder; success where there is none.
     ///
-    /// What says that it is prepared goes first, so that a crash in between leaves a session
-    /// that the next start clears away, never one that claims bytes it has lost.
+    /// What says that it is resumable or prepared goes first, so that a crash in between leaves
+    /// a session that the next start clears away, never one that claims bytes it has lost.
     pub(super) fn remove_session(&self, upload: UploadId) -> io::Result<()> {
         let dir = self.session(upload);
+        self.remove_file(&self.session_terms(upload))?;
         self.remove_file(&self.session_about(upload))?;
         let entries = match std::fs::read_dir(&dir) {
             Ok(entries) => entries,

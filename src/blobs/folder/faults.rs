@@ -9,6 +9,7 @@ pub(super) enum Op {
     MakeDir,
     MakeFile,
     Write,
+    Truncate,
     SyncFile,
     SyncDir,
     Rename,

@@ -7,12 +7,13 @@
 //! blobs/ab/cd/<sha1>.about    its description
 //! sessions/<upload>/data      an upload's bytes
 //! sessions/<upload>/about     what describes them; there once the session is prepared
+//! sessions/<upload>/terms     what a resumable upload is held to; there from its beginning
+//! sessions/<upload>/offset    how much of it was acknowledged
 //! quarantine/                 what cannot be trusted and may still be worth a look
 //! ```
 //!
 //! All of it lies on one filesystem. `marker.json` and every description carry a format
-//! number; a session without `about` is removed at the start, so what a resumable upload will
-//! keep there can be added without a new format.
+//! number; a session with neither `about` nor `terms` is removed at the start.
 //!
 //! Disk work is done in jobs on blocking threads that run to their end once begun, whether or
 //! not the caller still waits: a dropped call leaves nothing half-way.
@@ -26,10 +27,13 @@ mod inventory;
 mod lines;
 mod locks;
 mod marker;
+mod offset;
 mod reader;
 mod recover;
+mod resume;
 mod session;
 mod space;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -93,7 +97,8 @@ struct Inner {
 }
 
 impl FolderStore {
-    /// Opens a store: claims its folder and takes up its prepared sessions; reads no blobs.
+    /// Opens a store: claims its folder and takes up its prepared and resumable sessions;
+    /// reads no blobs.
     ///
     /// # Errors
     /// When the folder is not this node's, is in use, or cannot be read or written.
@@ -158,13 +163,14 @@ fn open(
     let FolderStoreOptions { dir, node, cluster, known_to_cluster, reserve_bytes } = options;
     let disk = Disk::new(dir, faults);
     let lock = marker::claim(&disk, node, cluster, known_to_cluster)?;
-    let found = recover::sessions(&disk, cluster)?;
+    let space = Space::new(probe, reserve_bytes);
+    let found = recover::sessions(&disk, cluster, &space)?;
     let sessions = found.into_iter().map(|session| (session.upload, Arc::new(session))).collect();
     Ok(FolderStore {
         inner: Arc::new(Inner {
             disk,
             cluster,
-            space: Space::new(probe, reserve_bytes),
+            space,
             sessions: Mutex::new(sessions),
             blob_locks: BlobLocks::default(),
             synced_folders: Mutex::default(),
@@ -244,7 +250,7 @@ impl BlobStore for FolderStore {
         if options.declared_bytes.is_some_and(|declared| declared > options.limit_bytes) {
             return Err(BlobError::TooLong);
         }
-        let session = Arc::new(Session::new(upload, options.idle));
+        let session = Arc::new(Session::new(upload, options));
         // Held before anyone can find it: nobody sees it half-made.
         let state = hold(&session).await;
         {
@@ -254,10 +260,7 @@ impl BlobStore for FolderStore {
             }
             sessions.insert(upload, Arc::clone(&session));
         }
-        self.with_state(session, state, move |inner, session, state| {
-            session::create(inner, session, state, &options)
-        })
-        .await
+        self.with_state(session, state, |inner, session, state| session::create(inner, session, state)).await
     }
 
     async fn append(&self, upload: UploadId, offset: u64, bytes: Bytes) -> Result<u64> {
@@ -266,6 +269,34 @@ impl BlobStore for FolderStore {
             session::append(inner, session, state, offset, &bytes)
         })
         .await
+    }
+
+    async fn acknowledge(&self, upload: UploadId) -> Result<u64> {
+        let session = self.session(upload).ok_or(BlobError::NoSession)?;
+        self.with_session(session, |inner, session, state| resume::acknowledge_all(inner, session, state))
+            .await
+    }
+
+    async fn acknowledged(&self, upload: UploadId) -> Result<u64> {
+        // Asking is no sign of life: an upload lives as long as it is written.
+        let session = self.inner.sessions().get(&upload).cloned().ok_or(BlobError::NoSession)?;
+        if let Some((digests, _)) = session.prepared() {
+            return Ok(digests.size);
+        }
+        if !session.options.resumable {
+            return Err(BlobError::WrongState);
+        }
+        if session.acknowledged().is_none() {
+            // It is being made.
+            drop(hold(&session).await);
+        }
+        session.acknowledged().ok_or(BlobError::NoSession)
+    }
+
+    async fn rewind(&self, upload: UploadId, offset: u64) -> Result<()> {
+        let session = self.session(upload).ok_or(BlobError::NoSession)?;
+        self.with_session(session, move |inner, session, state| resume::rewind(inner, session, state, offset))
+            .await
     }
 
     async fn prepare(

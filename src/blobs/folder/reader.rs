@@ -1,4 +1,4 @@
-//! Reading ranges of blobs and of prepared sessions.
+//! Reading ranges of blobs and of sessions.
 
 use std::fs::File;
 use std::io;
@@ -25,13 +25,24 @@ pub(super) struct FileReader {
 
 impl FileReader {
     pub(super) fn of_session(inner: &Inner, session: Arc<Session>) -> Result<Self> {
-        let (digests, _) = session.prepared().ok_or(BlobError::WrongState)?;
         let failed = |error| disk_failed(error, "opening a session");
-        let file = File::open(inner.disk.session_data(session.upload)).map_err(failed)?;
-        if file.metadata().map_err(failed)?.len() != digests.size {
-            return Err(damaged());
-        }
-        Ok(Self { file: Arc::new(file), size: digests.size, session: Some(session) })
+        let open = || -> io::Result<_> {
+            let file = File::open(inner.disk.session_data(session.upload))?;
+            let length = file.metadata()?.len();
+            Ok((file, length))
+        };
+        let (file, size) = if let Some((digests, _)) = session.prepared() {
+            let (file, length) = open().map_err(failed)?;
+            if length != digests.size {
+                return Err(damaged());
+            }
+            (file, length)
+        } else {
+            // What is behind the acknowledged offset may be on its way out.
+            let size = session.acknowledged().ok_or(BlobError::WrongState)?;
+            (open().map_err(failed)?.0, size)
+        };
+        Ok(Self { file: Arc::new(file), size, session: Some(session) })
     }
 }
 

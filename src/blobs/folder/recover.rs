@@ -1,17 +1,23 @@
 //! Taking up the sessions that an earlier run left.
 
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use crate::domain::{ClusterId, UploadId};
 
-use super::description;
 use super::disk::Disk;
+use super::offset::OffsetFile;
 use super::session::Session;
+use super::space::{Reservation, Space};
+use super::{description, terms};
 
-/// Finds the prepared sessions. Unprepared ones are removed: their senders went with the
-/// process that heard them. What claims to be prepared and cannot be read goes to the
-/// quarantine; what is not a session's folder is left where it is.
-pub(super) fn sessions(disk: &Disk, cluster: ClusterId) -> io::Result<Vec<Session>> {
+/// Finds the prepared sessions and the resumable ones, whose bytes it does not read. Others
+/// are removed: their senders went with the process that heard them. What claims to be one of
+/// these and cannot be read goes to the quarantine; what is not a session's folder is left
+/// where it is.
+pub(super) fn sessions(disk: &Disk, cluster: ClusterId, space: &Arc<Space>) -> io::Result<Vec<Session>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(disk.sessions())? {
         let name = entry?.file_name();
@@ -19,7 +25,7 @@ pub(super) fn sessions(disk: &Disk, cluster: ClusterId) -> io::Result<Vec<Sessio
             tracing::warn!("something among the sessions is none; it is left alone");
             continue;
         };
-        match session(disk, cluster, upload) {
+        match session(disk, cluster, upload, space) {
             Ok(Some(session)) => {
                 // Its maker may not have come as far as this, and repeats what it asked.
                 disk.sync_dir(&disk.session(upload))?;
@@ -33,7 +39,7 @@ pub(super) fn sessions(disk: &Disk, cluster: ClusterId) -> io::Result<Vec<Sessio
             // Says nothing about what is there (a descriptor too few, a disk that hangs).
             Err(Unusable::Io(error)) => return Err(error),
             Err(Unusable::Damaged(why)) => {
-                tracing::error!(%upload, why, "a prepared session cannot be read: it goes to the quarantine");
+                tracing::error!(%upload, why, "a session that was kept cannot be read: it goes to the quarantine");
                 disk.set_aside(&disk.session(upload), "session")?;
             }
         }
@@ -42,7 +48,7 @@ pub(super) fn sessions(disk: &Disk, cluster: ClusterId) -> io::Result<Vec<Sessio
     Ok(found)
 }
 
-/// Why a prepared session cannot be taken up.
+/// Why a session that was kept cannot be taken up.
 enum Unusable {
     /// It could not be looked at.
     Io(io::Error),
@@ -50,13 +56,50 @@ enum Unusable {
     Damaged(String),
 }
 
-/// A prepared session, none where it was not prepared, or why it cannot be used.
-fn session(disk: &Disk, cluster: ClusterId, upload: UploadId) -> Result<Option<Session>, Unusable> {
-    match disk.session_about(upload).try_exists() {
-        Ok(true) => {}
-        Ok(false) => return Ok(None),
-        Err(error) => return Err(Unusable::Io(error)),
+/// A session that was kept, none where it was not, or why it cannot be used.
+fn session(
+    disk: &Disk,
+    cluster: ClusterId,
+    upload: UploadId,
+    space: &Arc<Space>,
+) -> Result<Option<Session>, Unusable> {
+    let is_there = |path: &Path| path.try_exists().map_err(Unusable::Io);
+    if is_there(&disk.session_about(upload))? {
+        prepared(disk, cluster, upload)
+    } else if is_there(&disk.session_terms(upload))? {
+        resumable(disk, cluster, upload, space)
+    } else {
+        Ok(None)
     }
+}
+
+fn resumable(
+    disk: &Disk,
+    cluster: ClusterId,
+    upload: UploadId,
+    space: &Arc<Space>,
+) -> Result<Option<Session>, Unusable> {
+    let options = terms::read(disk, cluster, upload)
+        .map_err(Unusable::Io)?
+        .map_err(|error| Unusable::Damaged(error.to_string()))?;
+    let written = match std::fs::symlink_metadata(disk.session_data(upload)) {
+        Ok(written) => written,
+        // Removed half-way.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Unusable::Io(error)),
+    };
+    let (_, acknowledged) = OffsetFile::open(disk, disk.session_offset(upload)).map_err(Unusable::Io)?;
+    if written.len() < acknowledged {
+        return Err(Unusable::Damaged("its data is shorter than what was acknowledged".to_owned()));
+    }
+    // A clock that went back makes it young, never old.
+    let quiet_for = written.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+    let quiet_for = quiet_for.unwrap_or(Duration::ZERO);
+    let space = Reservation::none(space);
+    Ok(Some(Session::resting(upload, options, acknowledged, quiet_for, space)))
+}
+
+fn prepared(disk: &Disk, cluster: ClusterId, upload: UploadId) -> Result<Option<Session>, Unusable> {
     let (header, _) = description::read_session(disk, cluster, upload)
         .map_err(Unusable::Io)?
         .map_err(|error| Unusable::Damaged(error.to_string()))?;

@@ -4,7 +4,7 @@
 //! leaves it consistent whether or not anyone still waits for the answer.
 
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +12,11 @@ use bytes::Bytes;
 use closeby_hash::BlobHasher;
 use tokio::time::Instant;
 
-use crate::blobs::{BlobError, Expected, Prepared, Result, SessionOptions};
+use crate::blobs::{ACKNOWLEDGE_BYTES, BlobError, Expected, Prepared, Result, SessionOptions};
 use crate::domain::{BlobDigests, Sha1, Sha256, Timestamp, UploadId};
 
 use super::flush::Flusher;
+use super::resume::{self, Track};
 use super::space::Reservation;
 use super::{Inner, description, disk_failed};
 
@@ -25,22 +26,30 @@ const SLICE_BYTES: usize = 1 << 20;
 /// A session, in the map of all.
 pub(super) struct Session {
     pub(super) upload: UploadId,
-    /// How long it lives unprepared when nobody calls for it.
-    idle: Duration,
+    /// What it is held to.
+    pub(super) options: SessionOptions,
+    /// A resumable one's acknowledged offset, in bytes; [`NOT_MADE`] before it is on the disk.
+    acknowledged: AtomicU64,
     /// Set by an abort; whoever holds the state then ends the session.
     cancelled: AtomicBool,
-    /// When a call last concerned it.
-    touched: Mutex<Instant>,
+    /// When a call last concerned it, and for how long it was quiet before that moment.
+    touched: Mutex<(Instant, Duration)>,
     /// What it holds, once it is prepared.
     prepared: OnceLock<(BlobDigests, Timestamp)>,
     /// Held by the one job that works on it.
     pub(super) state: Arc<tokio::sync::Mutex<State>>,
 }
 
+/// No offset: the session is being made.
+const NOT_MADE: u64 = u64::MAX;
+
 /// How far a session is.
 pub(super) enum State {
     /// Takes bytes.
     Writing(Box<Writing>),
+    /// Is resumable and stands at what it acknowledged: its file has to be read again before
+    /// it takes bytes.
+    Resting(Reservation),
     /// Holds every byte, checked and synced.
     Prepared,
     /// Is no more; or never came to be.
@@ -49,30 +58,46 @@ pub(super) enum State {
 
 /// A session that takes bytes.
 pub(super) struct Writing {
-    file: Arc<File>,
-    /// Stands at `at` whenever no job runs: bytes are hashed once they are written, so the
-    /// acknowledged offset is one that the upload can go on from. To go back to earlier
-    /// offsets, clones of it are to be kept here; to go on after a restart, the file is to
-    /// be read again (what is there today is removed then, as its sender is gone).
-    hasher: BlobHasher,
-    pieces: Vec<[u8; 32]>,
-    /// The acknowledged offset, in bytes.
-    at: u64,
-    /// The most it may take, in bytes: the declared size, or the limit.
-    most: u64,
-    declared: Option<u64>,
-    space: Reservation,
+    pub(super) file: Arc<File>,
+    /// Stands at `at` whenever no job runs: bytes are hashed once they are written, so `at` is
+    /// an offset that the upload can go on from.
+    pub(super) hasher: BlobHasher,
+    pub(super) pieces: Vec<[u8; 32]>,
+    /// Where the next bytes go.
+    pub(super) at: u64,
+    pub(super) space: Reservation,
     flusher: Flusher,
+    /// What a resumable one can go back to.
+    pub(super) track: Option<Track>,
+    /// What is in the file, or on the disk of it, is not known: a resumable session then goes
+    /// on from what it acknowledged.
+    pub(super) is_unsure: bool,
+}
+
+impl Writing {
+    pub(super) fn new(file: File, space: Reservation, track: Option<Track>) -> Self {
+        Self {
+            file: Arc::new(file),
+            hasher: BlobHasher::new(),
+            pieces: Vec::new(),
+            at: 0,
+            space,
+            flusher: Flusher::default(),
+            track,
+            is_unsure: false,
+        }
+    }
 }
 
 impl Session {
     /// A session that is not on the disk yet.
-    pub(super) fn new(upload: UploadId, idle: Duration) -> Self {
+    pub(super) fn new(upload: UploadId, options: SessionOptions) -> Self {
         Self {
             upload,
-            idle,
+            options,
+            acknowledged: AtomicU64::new(NOT_MADE),
             cancelled: AtomicBool::new(false),
-            touched: Mutex::new(Instant::now()),
+            touched: Mutex::new((Instant::now(), Duration::ZERO)),
             prepared: OnceLock::new(),
             state: Arc::new(tokio::sync::Mutex::new(State::Ended)),
         }
@@ -80,24 +105,62 @@ impl Session {
 
     /// A prepared session that was found on the disk.
     pub(super) fn found(upload: UploadId, digests: BlobDigests, decide_before: Timestamp) -> Self {
+        let limit_bytes = digests.size;
+        let options =
+            SessionOptions { declared_bytes: None, limit_bytes, idle: Duration::MAX, resumable: false };
         Self {
             prepared: OnceLock::from((digests, decide_before)),
             state: Arc::new(tokio::sync::Mutex::new(State::Prepared)),
-            ..Self::new(upload, Duration::MAX)
+            ..Self::new(upload, options)
         }
     }
 
+    /// A resumable session on its way that was found on the disk.
+    pub(super) fn resting(
+        upload: UploadId,
+        options: SessionOptions,
+        acknowledged: u64,
+        quiet_for: Duration,
+        mut space: Reservation,
+    ) -> Self {
+        if let Some(declared) = options.declared_bytes {
+            space.hold(declared.saturating_sub(acknowledged));
+        }
+        Self {
+            acknowledged: AtomicU64::new(acknowledged),
+            touched: Mutex::new((Instant::now(), quiet_for)),
+            state: Arc::new(tokio::sync::Mutex::new(State::Resting(space))),
+            ..Self::new(upload, options)
+        }
+    }
+
+    /// The acknowledged offset of a resumable session, once it is made.
+    pub(super) fn acknowledged(&self) -> Option<u64> {
+        Some(self.acknowledged.load(Ordering::Acquire)).filter(|offset| *offset != NOT_MADE)
+    }
+
+    pub(super) fn set_acknowledged(&self, offset: u64) {
+        self.acknowledged.store(offset, Ordering::Release);
+    }
+
+    /// The most it may take, in bytes: the declared size, or the limit.
+    fn most(&self) -> u64 {
+        self.options.declared_bytes.unwrap_or(self.options.limit_bytes)
+    }
+
     pub(super) fn touch(&self) {
-        *self.touched.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let now = (Instant::now(), Duration::ZERO);
+        *self.touched.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
     pub(super) fn quiet_for(&self) -> Duration {
-        self.touched.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        let (at, before) = *self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        at.elapsed().saturating_add(before)
     }
 
     /// Whether its idle time is over; never for a prepared one.
     pub(super) fn is_expired(&self) -> bool {
-        self.prepared.get().is_none() && self.quiet_for() >= self.idle
+        self.prepared.get().is_none() && self.quiet_for() >= self.options.idle
     }
 
     pub(super) fn prepared(&self) -> Option<(BlobDigests, Timestamp)> {
@@ -114,12 +177,8 @@ impl Session {
 }
 
 /// Makes a session's folder and file, once its space is reserved.
-pub(super) fn create(
-    inner: &Inner,
-    session: &Session,
-    state: &mut State,
-    options: &SessionOptions,
-) -> Result<()> {
+pub(super) fn create(inner: &Inner, session: &Session, state: &mut State) -> Result<()> {
+    let options = &session.options;
     let space = Reservation::new(&inner.space, options.declared_bytes, options.limit_bytes)
         .map_err(|error| disk_failed(error, "reserving space"))?;
     let dir = inner.disk.session(session.upload);
@@ -130,24 +189,36 @@ pub(super) fn create(
         }
         other => other,
     };
-    let file = made
-        .and_then(|()| inner.disk.make_file(&inner.disk.session_data(session.upload)))
-        .map_err(|error| disk_failed(error, "making a session"))?;
-    *state = State::Writing(Box::new(Writing {
-        file: Arc::new(file),
-        hasher: BlobHasher::new(),
-        pieces: Vec::new(),
-        at: 0,
-        most: options.declared_bytes.unwrap_or(options.limit_bytes),
-        declared: options.declared_bytes,
-        space,
-        flusher: Flusher::default(),
-    }));
+    let failed = |error| disk_failed(error, "making a session");
+    let file =
+        made.and_then(|()| inner.disk.make_file(&inner.disk.session_data(session.upload))).map_err(failed)?;
+    let track = if options.resumable {
+        let track = Track::create(&inner.disk, inner.cluster, session.upload, options).map_err(failed)?;
+        session.set_acknowledged(0);
+        Some(track)
+    } else {
+        None
+    };
+    *state = State::Writing(Box::new(Writing::new(file, space, track)));
     Ok(())
 }
 
-/// Appends at the acknowledged offset. On an error but a wrong offset or state, what it
-/// leaves is [`State::Ended`].
+/// What a session is after an error: ended, unless it is resumable and nothing was lost.
+pub(super) fn after(session: &Session, writing: Box<Writing>, error: &BlobError) -> State {
+    match error {
+        BlobError::WrongOffset { .. } => State::Writing(writing),
+        BlobError::NoSpace | BlobError::TooLong if session.options.resumable => {
+            if writing.is_unsure {
+                State::Resting(writing.space)
+            } else {
+                State::Writing(writing)
+            }
+        }
+        _ => State::Ended,
+    }
+}
+
+/// Appends where the session stands; what it leaves on an error is said by [`after`].
 pub(super) fn append(
     inner: &Arc<Inner>,
     session: &Session,
@@ -155,22 +226,35 @@ pub(super) fn append(
     offset: u64,
     bytes: &Bytes,
 ) -> Result<u64> {
+    resume::wake(inner, session, state)?;
+    with_writing(session, state, |writing| {
+        if offset != writing.at {
+            return Err(BlobError::WrongOffset { at: writing.at });
+        }
+        write(inner, session, writing, bytes)?;
+        Ok(writing.at)
+    })
+}
+
+/// Does something with a session that takes bytes.
+pub(super) fn with_writing<T>(
+    session: &Session,
+    state: &mut State,
+    job: impl FnOnce(&mut Writing) -> Result<T>,
+) -> Result<T> {
     // Taken out, so that whatever goes wrong half-way, even a panic, leaves no state that
     // would go on from there.
     match std::mem::replace(state, State::Ended) {
         State::Writing(mut writing) => {
-            if offset != writing.at {
-                let at = writing.at;
-                *state = State::Writing(writing);
-                return Err(BlobError::WrongOffset { at });
-            }
-            write(inner, session, &mut writing, bytes)?;
-            let at = writing.at;
-            *state = State::Writing(writing);
-            Ok(at)
+            let result = job(&mut writing);
+            *state = match &result {
+                Ok(_) => State::Writing(writing),
+                Err(error) => after(session, writing, error),
+            };
+            result
         }
-        State::Prepared => {
-            *state = State::Prepared;
+        other @ (State::Prepared | State::Resting(_)) => {
+            *state = other;
             Err(BlobError::WrongState)
         }
         State::Ended => Err(BlobError::NoSession),
@@ -179,26 +263,37 @@ pub(super) fn append(
 
 fn write(inner: &Arc<Inner>, session: &Session, writing: &mut Writing, bytes: &Bytes) -> Result<()> {
     let more = bytes.len() as u64;
-    if more > writing.most.saturating_sub(writing.at) {
+    if more > session.most().saturating_sub(writing.at) {
         return Err(BlobError::TooLong);
     }
     let failed = |error| disk_failed(error, "writing to a session");
     writing.space.need(more).map_err(failed)?;
     let path = inner.disk.session_data(session.upload);
-    for slice in bytes.chunks(SLICE_BYTES) {
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
         if session.is_cancelled() {
             return Err(BlobError::NoSession);
         }
+        let room = ACKNOWLEDGE_BYTES - writing.at % ACKNOWLEDGE_BYTES;
+        let most = usize::try_from(room).map_or(SLICE_BYTES, |room| room.min(SLICE_BYTES));
+        let (slice, later) = rest.split_at(most.min(rest.len()));
+        rest = later;
         inner.disk.write_at(&writing.file, &path, slice, writing.at).map_err(failed)?;
         writing.hasher.update(slice, &mut writing.pieces);
         writing.at += slice.len() as u64;
         writing.space.wrote(slice.len() as u64);
+        if writing.at.is_multiple_of(ACKNOWLEDGE_BYTES) {
+            resume::acknowledge(inner, session, writing)?;
+        }
+    }
+    if writing.track.is_some() {
+        return Ok(());
     }
     writing.flusher.wrote(inner, session.upload, &writing.file, writing.at).map_err(failed)
 }
 
-/// Checks the digests and syncs everything. On an error but a wrong digest asked of a
-/// session that is prepared already, what it leaves is [`State::Ended`].
+/// Checks the digests and syncs everything; what it leaves on an error is said by [`after`],
+/// but a session that is prepared already stays that.
 pub(super) fn prepare(
     inner: &Inner,
     session: &Session,
@@ -206,16 +301,22 @@ pub(super) fn prepare(
     expected: &Expected,
     decide_before: Timestamp,
 ) -> Result<Prepared> {
-    match std::mem::replace(state, State::Ended) {
-        State::Writing(writing) => {
-            let prepared = settle(inner, session, *writing, expected, decide_before)?;
+    resume::wake(inner, session, state)?;
+    match state {
+        State::Writing(_) => {
+            let prepared = with_writing(session, state, |writing| {
+                settle(inner, session, writing, expected, decide_before)
+            });
+            if prepared.is_err() {
+                resume::unprepare(inner, session, state);
+            }
+            let prepared = prepared?;
             // Set once: a session is prepared once.
             let _ = session.prepared.set((prepared.digests, prepared.decide_before));
             *state = State::Prepared;
             Ok(prepared)
         }
         State::Prepared => {
-            *state = State::Prepared;
             let (header, pieces) = description::read_session(&inner.disk, inner.cluster, session.upload)
                 .and_then(|read| {
                     read.map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
@@ -227,6 +328,7 @@ pub(super) fn prepare(
             }
             Ok(Prepared { digests, pieces, decide_before: header.decide_before })
         }
+        State::Resting(_) => Err(BlobError::WrongState),
         State::Ended => Err(BlobError::NoSession),
     }
 }
@@ -240,14 +342,22 @@ fn agrees(expected: &Expected, digests: &BlobDigests) -> bool {
 fn settle(
     inner: &Inner,
     session: &Session,
-    writing: Writing,
+    writing: &mut Writing,
     expected: &Expected,
     decide_before: Timestamp,
 ) -> Result<Prepared> {
-    let Writing { file, hasher, mut pieces, at, declared, space, flusher, .. } = writing;
-    if [declared, expected.size].into_iter().flatten().any(|size| at < size) {
+    let at = writing.at;
+    let mut sizes = [session.options.declared_bytes, expected.size].into_iter().flatten();
+    if writing.track.is_some() {
+        resume::acknowledge(inner, session, writing)?;
+        if sizes.any(|size| at != size) {
+            return Err(BlobError::WrongOffset { at });
+        }
+    } else if sizes.any(|size| at < size) {
         return Err(BlobError::TooShort { at });
     }
+    writing.is_unsure = true;
+    let (hasher, mut pieces) = (std::mem::take(&mut writing.hasher), std::mem::take(&mut writing.pieces));
     let found = hasher.finish(&mut pieces).map_err(|_| BlobError::Collision)?;
     let digests =
         BlobDigests { sha1: Sha1::new(found.sha1), sha256: Sha256::new(found.sha256), size: found.size };
@@ -258,10 +368,15 @@ fn settle(
     let (disk, upload) = (&inner.disk, session.upload);
     // Data, then what describes it (by a rename), then both names, then the folder's name:
     // whenever a cut comes, a description that is there has all its bytes beside it.
-    flusher.settle().map_err(failed)?;
-    disk.sync_file(&file, &disk.session_data(upload)).map_err(failed)?;
+    writing.flusher.settle().map_err(failed)?;
+    let data = disk.session_data(upload);
+    if writing.track.is_some() {
+        // A write that failed may have left a part of itself behind the end.
+        disk.truncate(&writing.file, &data, at).map_err(failed)?;
+    }
+    disk.sync_file(&writing.file, &data).map_err(failed)?;
     // One that was only queued at the first look may have met this one, and taken its error.
-    flusher.settle().map_err(failed)?;
+    writing.flusher.settle().map_err(failed)?;
     if session.is_cancelled() {
         return Err(BlobError::NoSession);
     }
@@ -269,6 +384,5 @@ fn settle(
         .map_err(failed)?;
     disk.sync_dir(&disk.session(upload)).map_err(failed)?;
     disk.sync_dir(&disk.sessions()).map_err(failed)?;
-    drop(space);
     Ok(Prepared { digests, pieces: pieces.into_iter().map(Sha256::new).collect(), decide_before })
 }

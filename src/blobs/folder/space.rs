@@ -126,6 +126,22 @@ impl Reservation {
         Ok(())
     }
 
+    /// Takes up a session that an earlier run left: nothing is promised to it yet.
+    pub(super) fn none(space: &Arc<Space>) -> Self {
+        Self { space: Arc::clone(space), left: 0 }
+    }
+
+    /// Holds just so much, or as before where the disk has no room for more: then the session
+    /// is told when it needs it.
+    pub(super) fn hold(&mut self, bytes: u64) {
+        if bytes < self.left {
+            self.space.release(self.left - bytes);
+            self.left = bytes;
+        } else if self.space.promise(bytes - self.left).is_ok() {
+            self.left = bytes;
+        }
+    }
+
     /// So many bytes were written, and are the filesystem's to count now.
     pub(super) fn wrote(&mut self, bytes: u64) {
         let bytes = bytes.min(self.left);

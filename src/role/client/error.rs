@@ -80,6 +80,7 @@ impl ClientError {
                 title: "The file was not stored".to_owned(),
                 status: 0,
                 detail: other.to_string(),
+                offset: None,
             },
         }
     }

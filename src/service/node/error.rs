@@ -24,6 +24,9 @@ pub enum NodeError {
     /// The sender sent nothing for too long.
     #[error("the sender sent nothing for too long")]
     Stalled,
+    /// Another call writes this session now.
+    #[error("another call has taken over this upload")]
+    TakenOver,
     /// The node to copy from failed.
     #[error("the server to copy from failed: {0}")]
     Source(String),

@@ -32,12 +32,13 @@ pub(super) struct Intake {
 type Writing<'a> = Pin<Box<dyn Future<Output = std::result::Result<u64, BlobError>> + Send + 'a>>;
 
 impl Intake {
-    /// Appends the whole stream to a new session; says how many bytes came. The stream's
-    /// `None` is the sender's end; each of its errors means that the sender is gone.
+    /// Appends the whole stream to a session from where it stands; says where it stands then.
+    /// The stream's `None` is the sender's end; each of its errors means that the sender is gone.
     pub(super) async fn fill<E>(
         self,
         store: &dyn BlobStore,
         upload: UploadId,
+        mut offset: u64,
         mut bytes: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
         failed: impl Fn(E) -> NodeError,
     ) -> Result<u64> {
@@ -45,7 +46,6 @@ impl Intake {
         let mut touch = interval_at(Instant::now() + every, every);
         touch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut gathered = BytesMut::new();
-        let mut offset = 0;
         let mut writing: Option<Writing<'_>> = None;
         let mut is_due = false;
         let mut has_ended = false;

@@ -7,6 +7,7 @@ mod download;
 mod error;
 mod guard;
 mod intake;
+mod resumable;
 mod sessions;
 mod settle;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod settle;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +37,9 @@ pub use crate::blobs::BlobError as StoreError;
 pub use crate::tickets::TicketError;
 pub use download::{Content, Download, READ_BYTES};
 pub use error::NodeError;
+pub use resumable::Opened;
 use settle::PendingConfirms;
+use turns::Turns;
 
 /// The result of a use case.
 pub type Result<T> = std::result::Result<T, NodeError>;
@@ -98,6 +102,7 @@ pub struct NodeService {
     downloads: Arc<Semaphore>,
     cleanup: TaskTracker,
     pending_confirms: PendingConfirms,
+    turns: Turns,
 }
 
 impl NodeService {
@@ -110,6 +115,7 @@ impl NodeService {
             downloads: permits(parts.limits.downloads),
             cleanup: TaskTracker::new(),
             pending_confirms: PendingConfirms::default(),
+            turns: Turns::default(),
             parts,
         }
     }

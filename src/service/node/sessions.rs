@@ -36,9 +36,9 @@ impl NodeService {
     ) -> Result<PrepareAnswer> {
         let ticket = self.permit_bare(ticket, Operation::Write, Some(upload))?;
         let _permit = self.upload_permit()?;
-        let guard = self.create(upload, &ticket, ticket.declared_bytes).await?;
+        let guard = self.create(upload, one_request(&ticket, ticket.declared_bytes)).await?;
         let expected = Expected { size: ticket.declared_bytes, ..Expected::default() };
-        let filled = self.fill(upload, &ticket, expected, bytes, |_| NodeError::Interrupted).await;
+        let filled = self.take_in(upload, &ticket, expected, bytes, |_| NodeError::Interrupted).await;
         Self::settle_session(guard, filled).await
     }
 
@@ -50,22 +50,25 @@ impl NodeService {
     pub async fn copy(&self, ticket: Option<&str>, upload: UploadId, body: &[u8]) -> Result<PrepareAnswer> {
         let ticket = self.permit_body(ticket, Operation::Write, Some(upload), body)?;
         let request: CopyRequest = read_request(body)?;
-        let url = source_url(&request, upload)?;
+        if request.protocol != PROTOCOL {
+            return Err(NodeError::BadRequest("this version of the protocol is not spoken here"));
+        }
+        let url = source_url(&request.source, upload)?;
         if request.digests.size > ticket.limit_bytes {
             return Err(BlobError::TooLong.into());
         }
         let _permit = self.upload_permit()?;
-        let guard = self.create(upload, &ticket, Some(request.digests.size)).await?;
+        let guard = self.create(upload, one_request(&ticket, Some(request.digests.size))).await?;
         let expected = Expected {
             sha1: Some(request.digests.sha1),
             sha256: Some(request.digests.sha256),
             size: Some(request.digests.size),
         };
-        let filled = self.fill_from(url, &request.source_ticket, upload, &ticket, expected).await;
+        let filled = self.take_from(url, &request.source_ticket, upload, &ticket, expected).await;
         Self::settle_session(guard, filled).await
     }
 
-    async fn fill_from(
+    async fn take_from(
         &self,
         url: Url,
         source_ticket: &str,
@@ -73,16 +76,8 @@ impl NodeService {
         ticket: &CallTicket,
         expected: Expected,
     ) -> Result<PrepareAnswer> {
-        let asking = self.parts.http.get(url).header(TICKET_HEADER, source_ticket).send();
-        let answer = tokio::time::timeout(SOURCE_ANSWERS_WITHIN, asking)
-            .await
-            .map_err(|_| NodeError::Source("it does not answer".to_owned()))?
-            .map_err(|error| source_failed(&error))?;
-        if answer.status() != reqwest::StatusCode::OK {
-            return Err(NodeError::Source(format!("it answered with status {}", answer.status().as_u16())));
-        }
-        let bytes = Box::pin(answer.bytes_stream());
-        let filled = self.fill(upload, ticket, expected, bytes, |error| source_failed(&error)).await;
+        let bytes = Box::pin(self.ask_source(url, source_ticket).await?.bytes_stream());
+        let filled = self.take_in(upload, ticket, expected, bytes, |error| source_failed(&error)).await;
         match filled {
             Err(NodeError::Stalled) => Err(NodeError::Source("it stopped sending".to_owned())),
             // It sent other bytes than central's ticket says it has.
@@ -93,17 +88,25 @@ impl NodeService {
         }
     }
 
-    fn upload_permit(&self) -> Result<OwnedSemaphorePermit> {
+    /// Asks another node for a session's bytes.
+    pub(super) async fn ask_source(&self, url: Url, source_ticket: &str) -> Result<reqwest::Response> {
+        let asking = self.parts.http.get(url).header(TICKET_HEADER, source_ticket).send();
+        let answer = tokio::time::timeout(SOURCE_ANSWERS_WITHIN, asking)
+            .await
+            .map_err(|_| NodeError::Source("it does not answer".to_owned()))?
+            .map_err(|error| source_failed(&error))?;
+        if answer.status() != reqwest::StatusCode::OK {
+            return Err(NodeError::Source(format!("it answered with status {}", answer.status().as_u16())));
+        }
+        Ok(answer)
+    }
+
+    pub(super) fn upload_permit(&self) -> Result<OwnedSemaphorePermit> {
         Arc::clone(&self.uploads).try_acquire_owned().map_err(|_| NodeError::Busy)
     }
 
-    async fn create(
-        &self,
-        upload: UploadId,
-        ticket: &CallTicket,
-        declared_bytes: Option<u64>,
-    ) -> Result<SessionGuard> {
-        let options = SessionOptions { declared_bytes, limit_bytes: ticket.limit_bytes, idle: ticket.idle };
+    /// Makes a session that ends with its guard.
+    pub(super) async fn create(&self, upload: UploadId, options: SessionOptions) -> Result<SessionGuard> {
         let (store, runtime) = (Arc::clone(&self.parts.store), self.parts.runtime.clone());
         let cleanup = self.cleanup.clone();
         // In a task of its own: where the caller is gone before the session is made, its guard
@@ -117,7 +120,7 @@ impl NodeService {
     }
 
     /// Appends the stream to a session and prepares it.
-    async fn fill<E>(
+    async fn take_in<E>(
         &self,
         upload: UploadId,
         ticket: &CallTicket,
@@ -126,7 +129,17 @@ impl NodeService {
         failed: impl Fn(E) -> NodeError,
     ) -> Result<PrepareAnswer> {
         let intake = Intake { idle: ticket.idle, stalled_after: self.parts.limits.sender_stalled_after };
-        let size = intake.fill(self.store(), upload, bytes, failed).await?;
+        let size = intake.fill(self.store(), upload, 0, bytes, failed).await?;
+        self.prepare_session(upload, expected, size).await
+    }
+
+    /// Prepares a session, and makes its receipt.
+    pub(super) async fn prepare_session(
+        &self,
+        upload: UploadId,
+        expected: Expected,
+        size: u64,
+    ) -> Result<PrepareAnswer> {
         let verified_at = self.now()?;
         // If the other node fails now, a third copies the whole from here before it is decided.
         let within = self.parts.limits.decide_within.saturating_add(copy_time(size));
@@ -196,20 +209,25 @@ impl NodeService {
     }
 }
 
+fn one_request(ticket: &CallTicket, declared_bytes: Option<u64>) -> SessionOptions {
+    let CallTicket { limit_bytes, idle, .. } = *ticket;
+    SessionOptions { declared_bytes, limit_bytes, idle, resumable: false }
+}
+
 fn describe(file: FileOnBlob) -> DescribedFile {
     let FileOnBlob { id, revision, name, media_type, at } = file;
     DescribedFile { id, revision, name, media_type, at, removed: false }
 }
 
-fn read_request<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T> {
+pub(super) fn read_request<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(|_| NodeError::BadRequest("the call's body cannot be read"))
 }
 
 /// Where the other node's session is read: `http`, an address and a port, nothing else.
 /// Central has proved that address, so no name is looked up here.
-fn source_url(request: &CopyRequest, upload: UploadId) -> Result<Url> {
+pub(super) fn source_url(source: &str, upload: UploadId) -> Result<Url> {
     let wrong = || NodeError::BadRequest("the source is not http, an address and a port");
-    let mut url: Url = request.source.parse().map_err(|_| wrong())?;
+    let mut url: Url = source.parse().map_err(|_| wrong())?;
     let is_plain = url.scheme() == "http"
         && matches!(url.host(), Some(Host::Ipv4(_) | Host::Ipv6(_)))
         && url.path() == "/"
@@ -217,7 +235,7 @@ fn source_url(request: &CopyRequest, upload: UploadId) -> Result<Url> {
         && url.password().is_none()
         && url.query().is_none()
         && url.fragment().is_none();
-    if !is_plain || request.protocol != PROTOCOL {
+    if !is_plain {
         return Err(wrong());
     }
     url.set_path(&format!("/n/v1/sessions/{upload}"));
@@ -233,19 +251,12 @@ fn source_failed(error: &reqwest::Error) -> NodeError {
 mod source_tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::domain::{BlobDigests, Sha1, Sha256};
 
     #[test]
     fn a_source_is_an_address_and_a_port() {
         let upload = UploadId::from_bytes([7; 16]);
-        let request = |source: &str| CopyRequest {
-            protocol: PROTOCOL,
-            source: source.to_owned(),
-            source_ticket: String::new(),
-            digests: BlobDigests { sha1: Sha1::new([0; 20]), sha256: Sha256::new([0; 32]), size: 0 },
-        };
         for good in ["http://127.0.0.1:81", "http://[::1]:81", "http://10.0.0.1:81/"] {
-            let url = source_url(&request(good), upload).unwrap();
+            let url = source_url(good, upload).unwrap();
             assert!(url.as_str().ends_with(":81/n/v1/sessions/07070707070707070707070707070707"), "{url}");
         }
         for bad in [
@@ -259,7 +270,7 @@ mod source_tests {
             "http://127.0.0.1:81/?q",
             "http://127.0.0.1:81/#f",
         ] {
-            assert!(source_url(&request(bad), upload).is_err(), "{bad}");
+            assert!(source_url(bad, upload).is_err(), "{bad}");
         }
     }
 }

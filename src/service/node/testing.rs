@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,10 @@ pub use crate::blobs::{
 use crate::cluster::clock::LedgerClock;
 use crate::cluster::http::http_client;
 use crate::cluster::keys::SharedKeys;
+use crate::cluster::membership::Member;
 use crate::domain::{
-    BlobDigests, ClusterId, FileName, Generation, KeyId, Label, MediaType, NodeId, Sha1, Timestamp, UploadId,
+    BlobDigests, ClusterId, FileName, Generation, KeyId, Label, MediaType, NodeId, Place, Sha1, Timestamp,
+    UploadId,
 };
 use crate::tickets::{CallTicket, Disposition, LinkTicket, NodeKey, Operation};
 
@@ -39,6 +42,42 @@ pub struct TestNode {
     pub dir: Arc<TempDir>,
 }
 
+/// What is left of a node that stopped.
+pub struct Kept {
+    dir: Arc<TempDir>,
+    node: NodeId,
+}
+
+impl Kept {
+    fn options(&self) -> FolderStoreOptions {
+        FolderStoreOptions {
+            dir: self.dir.path().join("data"),
+            node: self.node,
+            cluster: ClusterId::from_bytes([1; 16]),
+            known_to_cluster: false,
+            reserve_bytes: 0,
+        }
+    }
+}
+
+/// A node as central knows it.
+pub fn member(node: &TestNode, address: SocketAddr) -> Member {
+    Member {
+        id: node.node,
+        key: node.key.clone(),
+        place: Place::city("toronto").unwrap(),
+        failure_domain: Label::parse("one").unwrap(),
+        public_url: "http://node.example:81".parse().unwrap(),
+        address,
+        version: Label::parse("1").unwrap(),
+        total_bytes: 1 << 40,
+        free_bytes: 1 << 40,
+        boot: UploadId::random(),
+        sequence: 1,
+        seen_at: START,
+    }
+}
+
 impl TestNode {
     pub async fn new() -> Self {
         Self::with(ServiceLimits::default(), |store| store).await
@@ -50,15 +89,32 @@ impl TestNode {
         wrap: impl FnOnce(Arc<dyn BlobStore>) -> Arc<dyn BlobStore>,
     ) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        let (node, key) = (NodeId::random(), NodeKey::from_bytes(KeyId(1), [7; 32]));
-        let options = FolderStoreOptions {
-            dir: dir.path().join("data"),
-            node,
-            cluster: ClusterId::from_bytes([1; 16]),
-            known_to_cluster: false,
-            reserve_bytes: 0,
+        let kept = Kept { dir, node: NodeId::random() };
+        let store = wrap(Arc::new(FolderStore::open(kept.options()).await.unwrap()));
+        Self::of(kept, store, limits)
+    }
+
+    /// What a restart keeps.
+    pub fn kept(&self) -> Kept {
+        Kept { dir: Arc::clone(&self.dir), node: self.node }
+    }
+
+    /// The same node again, as soon as the one before has let go of its folder.
+    pub async fn again(kept: Kept) -> Self {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        let store = loop {
+            match FolderStore::open(kept.options()).await {
+                Ok(store) => break Arc::new(store),
+                Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         };
-        let store = wrap(Arc::new(FolderStore::open(options).await.unwrap()));
+        Self::of(kept, store, ServiceLimits::default())
+    }
+
+    fn of(kept: Kept, store: Arc<dyn BlobStore>, limits: ServiceLimits) -> Self {
+        let Kept { dir, node } = kept;
+        let key = NodeKey::from_bytes(KeyId(1), [7; 32]);
         let (keys, clock) = (SharedKeys::new(), LedgerClock::new());
         keys.set(vec![key.clone()]);
         clock.learn(START);
@@ -107,8 +163,12 @@ impl TestNode {
     /// Makes a prepared session past every call.
     pub async fn prepare(&self, content: &[u8]) -> (UploadId, Prepared) {
         let upload = UploadId::random();
-        let options =
-            SessionOptions { declared_bytes: None, limit_bytes: 1 << 40, idle: Duration::from_mins(1) };
+        let options = SessionOptions {
+            declared_bytes: None,
+            limit_bytes: 1 << 40,
+            idle: Duration::from_mins(1),
+            resumable: false,
+        };
         self.store.create_session(upload, options).await.unwrap();
         self.store.append(upload, 0, Bytes::copy_from_slice(content)).await.unwrap();
         let decide_before = START.saturating_add(Duration::from_mins(10));

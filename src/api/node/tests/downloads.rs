@@ -221,6 +221,15 @@ impl BlobStore for Failing {
     async fn append(&self, upload: UploadId, offset: u64, bytes: Bytes) -> StoreResult<u64> {
         self.store.append(upload, offset, bytes).await
     }
+    async fn acknowledge(&self, upload: UploadId) -> StoreResult<u64> {
+        self.store.acknowledge(upload).await
+    }
+    async fn acknowledged(&self, upload: UploadId) -> StoreResult<u64> {
+        self.store.acknowledged(upload).await
+    }
+    async fn rewind(&self, upload: UploadId, offset: u64) -> StoreResult<()> {
+        self.store.rewind(upload, offset).await
+    }
     async fn prepare(&self, upload: UploadId, expected: Expected, by: Timestamp) -> StoreResult<Prepared> {
         self.store.prepare(upload, expected, by).await
     }

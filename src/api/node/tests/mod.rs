@@ -5,6 +5,7 @@
 mod calls;
 mod downloads;
 mod forbidden;
+mod resumable;
 mod vanished;
 
 use std::net::{SocketAddr, TcpListener};

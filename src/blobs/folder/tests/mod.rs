@@ -4,6 +4,7 @@
 mod cuts;
 mod faults;
 mod opening;
+mod resumable;
 mod rot;
 
 use std::collections::BTreeMap;
