@@ -23,6 +23,8 @@ mod links;
 mod list;
 #[path = "system/pages.rs"]
 mod pages;
+#[path = "system/tus.rs"]
+mod tus;
 #[path = "system/upload.rs"]
 mod upload;
 #[path = "system/wasm.rs"]

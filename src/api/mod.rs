@@ -5,3 +5,4 @@ pub mod cluster;
 pub mod common;
 pub mod node;
 pub mod rest;
+pub mod tus;

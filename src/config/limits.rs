@@ -17,6 +17,8 @@ pub struct Limits {
     pub stalled_after: Duration,
     /// A node that takes nothing for so long during an upload is replaced: 30 s.
     pub node_stalled_after: Duration,
+    /// A resumable upload that does not go on for so long ends: 24 h.
+    pub upload_life: Duration,
     /// Files of one precheck: 1000.
     pub precheck_files: usize,
     /// Files of one form: 1000.
@@ -40,6 +42,7 @@ impl Default for Limits {
             stalled_bytes_per_second: 1024,
             stalled_after: Duration::from_secs(60),
             node_stalled_after: Duration::from_secs(30),
+            upload_life: Duration::from_hours(24),
             precheck_files: 1000,
             upload_files: 1000,
             list_files: 50,

@@ -74,6 +74,7 @@ layer! {
         stalled_bytes_per_second: Option<u64>,
         stalled_after_seconds: Option<u64>,
         node_stalled_after_seconds: Option<u64>,
+        upload_life_seconds: Option<u64>,
         precheck_files: Option<usize>,
         upload_files: Option<usize>,
         list_files: Option<usize>,

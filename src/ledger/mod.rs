@@ -6,6 +6,7 @@
 
 mod names;
 mod sqlite;
+mod uploads;
 
 #[cfg(test)]
 mod contract;
@@ -20,6 +21,7 @@ use crate::domain::{
 };
 
 pub use sqlite::SqliteLedger;
+pub use uploads::{NewResumable, Resumable, ResumableEnd, ResumableState};
 
 /// What keeps the ledger from answering.
 #[derive(Debug, thiserror::Error)]
@@ -188,6 +190,9 @@ pub enum RefusedReceipts {
     /// The receipts are not over the same content.
     #[error("the receipts name different contents")]
     Mixed,
+    /// The upload was ended before it was decided.
+    #[error("the upload was ended")]
+    Ended,
 }
 
 /// The recorded side of a decision.
@@ -385,7 +390,38 @@ pub trait Ledger: Send + Sync + 'static {
     /// The counters.
     async fn totals(&self) -> Result<Totals>;
 
-    /// Forgets outcomes of uploads decided longer ago than `age`, at most `limit` of them;
+    /// Records a resumable upload, which is not decided yet. Repeating it changes nothing.
+    async fn create_upload(&self, upload: NewResumable) -> Result<()>;
+
+    /// A resumable upload; for a day at least after it was decided or ended.
+    async fn find_upload(&self, upload: UploadId) -> Result<Option<Resumable>>;
+
+    /// Records which nodes' sessions take an upload's bytes, and until when it lives. False,
+    /// and nothing is changed, when it is not there or was decided or ended.
+    async fn set_upload_nodes(
+        &self,
+        upload: UploadId,
+        nodes: &[NodeId],
+        expires_at: Timestamp,
+    ) -> Result<bool>;
+
+    /// Records digests that an upload's content must have; none leaves what is known.
+    async fn announce_upload(
+        &self,
+        upload: UploadId,
+        sha1: Option<Sha1>,
+        sha256: Option<Sha256>,
+    ) -> Result<()>;
+
+    /// Ends an upload that is not decided: it never will be. False when it was decided or
+    /// ended before, or is not there.
+    async fn end_upload(&self, upload: UploadId, end: ResumableEnd) -> Result<bool>;
+
+    /// Uploads that are neither decided nor ended and whose time is over, oldest first, at
+    /// most `limit`.
+    async fn expired_uploads(&self, limit: usize) -> Result<Vec<Resumable>>;
+
+    /// Forgets outcomes of uploads decided or ended longer ago than `age`, at most `limit` of them;
     /// says how many.
     async fn forget_outcomes(&self, age: Duration, limit: usize) -> Result<usize>;
 

@@ -25,11 +25,12 @@ use crate::service::central::complete::Completion;
 use crate::service::central::control::Control;
 use crate::service::central::finisher::Finisher;
 use crate::service::central::link::{LinkLife, LinkService};
+use crate::service::central::resumable::ResumableService;
 use crate::service::central::upload::{UploadLimits, UploadService};
 use crate::tasks::Workers;
 use crate::{api, web as pages};
 
-use workers::{Absences, Finishing, GeoReload};
+use workers::{Absences, Expiring, Finishing, GeoReload};
 
 /// A short call to a node may take so long.
 const CALL_PATIENCE: Duration = Duration::from_secs(10);
@@ -144,16 +145,19 @@ impl Central {
             FINISH_WITHIN,
         );
         let uploads = TaskTracker::new();
+        let whole = UploadService::new(
+            Arc::clone(&ledger),
+            Arc::clone(&membership),
+            nodes.clone(),
+            completion.clone(),
+            upload_limits(&config),
+            metrics.clone(),
+            uploads.clone(),
+        );
+        let resumable = ResumableService::new(&whole, config.limits.upload_life);
         let site = Site {
-            uploads: UploadService::new(
-                Arc::clone(&ledger),
-                Arc::clone(&membership),
-                nodes.clone(),
-                completion.clone(),
-                upload_limits(&config),
-                metrics.clone(),
-                uploads.clone(),
-            ),
+            uploads: whole,
+            resumable: resumable.clone(),
             catalog: Catalog::new(Arc::clone(&ledger), Arc::clone(&membership)),
             links: LinkService::new(
                 Arc::clone(&ledger),
@@ -188,12 +192,14 @@ impl Central {
             config.networks.clone(),
             config.node_out_after,
         ));
-        let describe =
-            api::rest::describe(pages::description()).map_err(|error| CentralError::Server(error.into()))?;
+        let mut beside = pages::description();
+        beside.merge(api::tus::description());
+        let describe = api::rest::describe(beside).map_err(|error| CentralError::Server(error.into()))?;
         let server = serve(listener, site, Arc::clone(&control), describe)?;
         let handle = server.handle();
         let mut workers = Workers::new();
         workers.start(Finishing(Finisher::new(Arc::clone(&ledger), Arc::clone(&membership), completion)));
+        workers.start(Expiring(resumable));
         workers.start(Absences::new(control));
         workers.start(GeoReload(geo));
         let served = serve_until(server, handle, &stop).await;
@@ -234,6 +240,7 @@ fn serve(
             .wrap(middleware::from_fn(guard))
             .wrap(middleware::from_fn(pages::errors_as_pages))
             .wrap(middleware::from_fn(measure))
+            .configure(api::tus::configure)
             .configure(api::rest::configure)
             .configure(&describe)
             .configure(|config| api::cluster::configure(config, Arc::clone(&control)))

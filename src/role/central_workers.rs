@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::geo::{GeoSource, Reload};
 use crate::service::central::control::Control;
 use crate::service::central::finisher::Finisher;
+use crate::service::central::resumable::ResumableService;
 use crate::tasks::{Next, Worker};
 
 /// From one step of each to the next.
@@ -26,6 +27,25 @@ impl Worker for Finishing {
     async fn step(&mut self) -> Next {
         if let Err(error) = self.0.step().await {
             tracing::error!(%error, "pending replicas could not be finished");
+        }
+        Next::After(EVERY)
+    }
+}
+
+/// Ends resumable uploads whose time is over.
+pub(super) struct Expiring(pub(super) ResumableService);
+
+#[async_trait]
+impl Worker for Expiring {
+    fn name(&self) -> &'static str {
+        "expiring"
+    }
+
+    async fn step(&mut self) -> Next {
+        match self.0.expire().await {
+            Ok(0) => {}
+            Ok(ended) => tracing::info!(ended, "uploads that were not finished in time are gone"),
+            Err(error) => tracing::error!(%error, "uploads whose time is over could not be ended"),
         }
         Next::After(EVERY)
     }

@@ -2,3 +2,4 @@
 
 pub mod central;
 pub mod node;
+mod turns;

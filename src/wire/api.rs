@@ -28,6 +28,8 @@ pub enum UploadStatus {
     Stored,
     /// The content is here already: the answer is its link.
     Duplicate,
+    /// A resumable upload that is not complete: `offset` says how far it is.
+    Receiving,
     /// It was not taken: see `problem`.
     Error,
 }
@@ -51,6 +53,9 @@ pub struct UploadedFile {
     /// The lasting link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Of a resumable upload that is not complete: so many bytes are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
     /// Where its copies are, in alphabetical order.
     pub replicas: Vec<String>,
     /// Fewer than two good copies were left, and this upload filled them up.

@@ -141,6 +141,28 @@ async fn a_cancelled_upload_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_restart_in_the_middle_loses_nothing() {
+    let mut cluster = Cluster::start().await;
+    let browser = Browser::start(true).await;
+    // Longer than what a stopping central still takes.
+    let bytes = content(7005, 90_000_000);
+    browser.open(&cluster.base).await;
+    browser.throttle(6_000_000).await;
+    browser.choose("#file", &[&file(&cluster, "long.bin", &bytes)]).await;
+    browser.wait("a part", "return document.querySelector('.queue-list progress')?.value > 10000000").await;
+    cluster.stop_central().await;
+    browser
+        .wait("the trouble", "return document.querySelector('.queue-list .state').textContent === 'Retrying'")
+        .await;
+    cluster.start_central().await;
+    browser.wait("the upload", ALL_OVER).await;
+    assert_eq!(browser.run(STATES, json!([])).await, json!(["Stored"]));
+    let link = browser.text(".queue-list .address").await;
+    assert_eq!(cluster.download(&link).await, bytes);
+    end(browser, cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_is_text_whatever_it_is() {
     let cluster = Cluster::start().await;
     let browser = Browser::start(true).await;

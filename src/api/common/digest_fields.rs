@@ -1,6 +1,8 @@
 //! The HTTP fields that carry digests: `Repr-Digest` (RFC 9530) and, for older clients,
 //! `Digest` (RFC 3230).
 
+use actix_web::HttpRequest;
+
 use crate::domain::{BlobDigests, Sha1, Sha256};
 
 use super::problem::{ApiError, ProblemKind};
@@ -32,6 +34,16 @@ pub fn parse_repr_digest(field: &str) -> Result<(Option<Sha1>, Option<Sha256>), 
         }
     }
     Ok((sha1, sha256))
+}
+
+/// What the `Repr-Digest` fields of a request say, all lines of them (RFC 9110 §5.3).
+///
+/// # Errors
+/// When they cannot be read.
+pub fn announced_digests(request: &HttpRequest) -> Result<(Option<Sha1>, Option<Sha256>), ApiError> {
+    let lines: Vec<&str> =
+        request.headers().get_all("repr-digest").map(|line| line.to_str().unwrap_or_default()).collect();
+    if lines.is_empty() { Ok((None, None)) } else { parse_repr_digest(&lines.join(",")) }
 }
 
 fn unreadable() -> ApiError {

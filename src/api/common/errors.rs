@@ -7,6 +7,8 @@ use crate::service::central::complete::CompleteError;
 use crate::service::central::link::LinkError;
 use crate::service::central::upload::UploadError;
 
+use crate::service::central::resumable::{ResumableEnd, ResumeError};
+
 use super::problem::{ApiError, ProblemKind};
 
 impl From<LedgerError> for ApiError {
@@ -52,6 +54,35 @@ impl From<UploadError> for ApiError {
             UploadError::Incomplete => ProblemKind::Incomplete,
             UploadError::WrongDigest(_) => ProblemKind::WrongDigest,
             UploadError::CollisionAttack => ProblemKind::CollisionAttack,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<ResumableEnd> for ApiError {
+    fn from(end: ResumableEnd) -> Self {
+        let kind = match end {
+            ResumableEnd::Terminated | ResumableEnd::Expired => ProblemKind::Ended,
+            ResumableEnd::WrongDigest => ProblemKind::WrongDigest,
+            ResumableEnd::CollisionAttack => ProblemKind::CollisionAttack,
+            ResumableEnd::Collision => ProblemKind::Collision,
+        };
+        Self::new(kind, ResumeError::Ended(end).to_string())
+    }
+}
+
+impl From<ResumeError> for ApiError {
+    fn from(error: ResumeError) -> Self {
+        let kind = match error {
+            ResumeError::Upload(error) => return error.into(),
+            ResumeError::Ended(end) => return end.into(),
+            ResumeError::WrongOffset(offset) => {
+                return Self::new(ProblemKind::WrongOffset, error.to_string()).offset(offset);
+            }
+            ResumeError::NotFound => ProblemKind::NotFound,
+            ResumeError::TooMany(_) => ProblemKind::TooLarge,
+            ResumeError::Checksum => ProblemKind::ChecksumMismatch,
+            ResumeError::TakenOver => ProblemKind::Conflict,
         };
         Self::new(kind, error.to_string())
     }

@@ -9,7 +9,7 @@ use futures_util::{Stream, StreamExt as _};
 
 use crate::domain::{FileName, MediaType};
 use crate::service::central::complete::Completed;
-use crate::service::central::upload::{NewUpload, UploadError, UploadService};
+use crate::service::central::upload::{Feed, NewUpload, UploadError, UploadService};
 
 /// Sends a body into an upload. A body that breaks off aborts it.
 ///
@@ -24,7 +24,19 @@ where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: Display,
 {
-    let feed = uploads.begin(upload)?;
+    pump(uploads.begin(upload)?, body).await
+}
+
+/// Sends a body into what was begun. A body that breaks off ends it.
+///
+/// # Errors
+/// What it ended with.
+pub async fn pump<S, E, T, F>(feed: Feed<T, F>, body: S) -> Result<T, F>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: Display,
+    F: From<UploadError>,
+{
     let mut body = body;
     loop {
         let next = tokio::select! {

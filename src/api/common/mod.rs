@@ -15,15 +15,15 @@ mod routes;
 mod site;
 
 pub use address::PublicAddress;
-pub use digest_fields::{digest_fields, parse_repr_digest};
+pub use digest_fields::{announced_digests, digest_fields, parse_repr_digest};
 pub use document::{Document, read_document};
 pub use form::{FormFile, read_form};
 pub use guard::guard;
-pub use intake::{media_type_of, store};
+pub use intake::{media_type_of, pump, store};
 pub use measure::measure;
 pub use present::{
     blob_path, encode_segment, failed_file, file_object, file_url, form_status, place_object,
-    place_of_origin, stored_file,
+    place_of_origin, receiving_file, stored_file,
 };
 pub use problem::{ApiError, ProblemKind};
 pub use routes::{only, read};

@@ -89,6 +89,7 @@ pub fn stored_file(base: &str, given: &str, completed: &Completed, detail: Optio
         sha256: Some(digests.sha256.to_string()),
         size: Some(digests.size),
         url: Some(file_url(base, file)),
+        offset: None,
         replicas,
         healed: completed.outcome == Outcome::Duplicate { healed: true },
         problem: None,
@@ -105,9 +106,27 @@ pub fn failed_file(given: &str, error: &ApiError) -> UploadedFile {
         sha256: None,
         size: None,
         url: None,
+        offset: None,
         replicas: Vec::new(),
         healed: false,
         problem: Some(error.problem()),
+    }
+}
+
+/// A resumable upload of which bytes are missing.
+#[must_use]
+pub fn receiving_file(given: &str, size: u64, offset: u64) -> UploadedFile {
+    UploadedFile {
+        name: given.to_owned(),
+        status: UploadStatus::Receiving,
+        sha1: None,
+        sha256: None,
+        size: Some(size),
+        url: None,
+        offset: Some(offset),
+        replicas: Vec::new(),
+        healed: false,
+        problem: None,
     }
 }
 

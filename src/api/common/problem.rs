@@ -67,12 +67,18 @@ kinds! {
     Collision = 409, "collision", "The content collides with another";
     /// A right signature whose time is over.
     Expired = 410, "expired", "This link has expired";
+    /// The upload ended before it was complete.
+    Ended = 410, "ended", "This upload has ended";
+    /// Another version of the protocol is spoken here.
+    UnsupportedVersion = 412, "unsupported-version", "This version of the protocol is not spoken here";
     /// The content is not the one that the request is meant for.
     PreconditionFailed = 412, "precondition-failed", "The file is another one";
     /// Longer than allowed.
     TooLarge = 413, "too-large", "The file is too large";
     /// The body is of another type.
     UnsupportedMediaType = 415, "unsupported-media-type", "The body is of another type";
+    /// A part has another checksum than was given (tus 1.0).
+    ChecksumMismatch = 460, "checksum-mismatch", "The part is not what was announced";
     /// No part of the file lies in the range.
     RangeNotSatisfiable = 416, "range-not-satisfiable", "No part of the file lies in this range";
     /// The request is for another host.

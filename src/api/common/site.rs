@@ -9,6 +9,7 @@ use super::problem::ApiError;
 use crate::metrics::Metrics;
 use crate::service::central::catalog::Catalog;
 use crate::service::central::link::LinkService;
+use crate::service::central::resumable::ResumableService;
 use crate::service::central::upload::UploadService;
 use crate::service::central::{ClientAddress, ClientAddresses};
 
@@ -17,6 +18,8 @@ use crate::service::central::{ClientAddress, ClientAddresses};
 pub struct Site {
     /// Takes uploads.
     pub uploads: UploadService,
+    /// Takes uploads in parts.
+    pub resumable: ResumableService,
     /// Answers what is stored.
     pub catalog: Catalog,
     /// Makes links.

@@ -6,8 +6,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use crate::api::common::{ApiError, ProblemKind, Site, media_type_of, parse_repr_digest, store, stored_file};
-use crate::domain::{FileName, Sha1, Sha256, Viewer};
+use crate::api::common::{ApiError, ProblemKind, Site, announced_digests, media_type_of, store, stored_file};
+use crate::domain::{FileName, Viewer};
 use crate::service::central::complete::{Completed, Outcome};
 use crate::service::central::upload::NewUpload;
 use crate::wire::api::UploadedFile;
@@ -78,7 +78,7 @@ async fn take(
     let base = site.base(request)?;
     let name = FileName::parse(given)?;
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let (sha1, sha256) = announced(request)?;
+    let (sha1, sha256) = announced_digests(request)?;
     let upload = NewUpload {
         viewer: Viewer::Public,
         address: site.client(request).address(),
@@ -95,13 +95,6 @@ async fn take(
         Outcome::Duplicate { .. } => StatusCode::OK,
     };
     Ok((status, object))
-}
-
-/// What the `Repr-Digest` fields say, all lines of them (RFC 9110 §5.3).
-fn announced(request: &HttpRequest) -> Result<(Option<Sha1>, Option<Sha256>), ApiError> {
-    let lines: Vec<&str> =
-        request.headers().get_all("repr-digest").map(|line| line.to_str().unwrap_or_default()).collect();
-    if lines.is_empty() { Ok((None, None)) } else { parse_repr_digest(&lines.join(",")) }
 }
 
 async fn describe(

@@ -88,7 +88,13 @@ fn resumable(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Unusable::Io(error)),
     };
-    let (_, acknowledged) = OffsetFile::open(disk, disk.session_offset(upload)).map_err(Unusable::Io)?;
+    let acknowledged = match OffsetFile::open(disk, disk.session_offset(upload)) {
+        Ok((_, acknowledged)) => acknowledged,
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound) => {
+            return Err(Unusable::Damaged(format!("its offset cannot be read: {error}")));
+        }
+        Err(error) => return Err(Unusable::Io(error)),
+    };
     if written.len() < acknowledged {
         return Err(Unusable::Damaged("its data is shorter than what was acknowledged".to_owned()));
     }

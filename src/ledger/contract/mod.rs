@@ -12,6 +12,7 @@ pub(super) mod list;
 pub(super) mod look_up;
 pub(super) mod nodes;
 pub(super) mod replicas;
+pub(super) mod resumable;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -53,6 +54,9 @@ macro_rules! suite {
             replicas::sessions_of_losers_are_aborted_at_once,
             replicas::a_nodes_pending_replicas_come_oldest_first_once_they_are_old,
             replicas::outcomes_are_forgotten_when_they_are_old,
+            resumable::a_resumable_upload_is_found_changed_and_decided,
+            resumable::an_upload_that_ended_is_never_decided,
+            resumable::uploads_expire_oldest_first,
             look_up::files_are_found_by_blob_name_and_id,
             look_up::sizes_are_seen_once_a_file_has_them,
             look_up::pieces_come_back_in_order,

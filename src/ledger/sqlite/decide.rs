@@ -7,7 +7,7 @@ use super::super::{
     DecideUpload, Decided, Decision, LedgerError, Receipt, RefusedReceipts, Replica, ReplicaState, Result,
 };
 use super::rows::{self, BlobRow};
-use super::sql;
+use super::{resumable, sql};
 use crate::domain::{BlobDigests, FileId, Generation, NodeId, Timestamp, UploadId, Viewer};
 
 /// Copies that a blob is to have.
@@ -27,6 +27,9 @@ pub(super) fn decide(conn: &Connection, now: Timestamp, upload: &DecideUpload) -
     if let Some(outcome) = outcome(conn, upload.upload)? {
         let decided = decided(conn, upload.viewer, outcome.blob_no, outcome.generation, outcome.keep)?;
         return Ok(if outcome.stored { Decision::Stored(decided) } else { Decision::Duplicate(decided) });
+    }
+    if resumable::is_ended(conn, upload.upload)? {
+        return Ok(Decision::Refused(RefusedReceipts::Ended));
     }
     let digests = match check(&upload.receipts, now) {
         Ok(digests) => digests,
@@ -272,9 +275,9 @@ fn outcome(conn: &Connection, upload: UploadId) -> Result<Option<Outcome>> {
     )
 }
 
-/// Whether an upload was decided, one way or the other.
+/// Whether an upload was decided, one way or the other, or ended.
 pub(super) fn is_decided(conn: &Connection, upload: UploadId) -> Result<bool> {
-    Ok(outcome(conn, upload)?.is_some())
+    Ok(outcome(conn, upload)?.is_some() || resumable::is_ended(conn, upload)?)
 }
 
 /// The blob as it stands now, as the answer to a decision.

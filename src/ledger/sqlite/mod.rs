@@ -8,6 +8,7 @@ mod list;
 mod nodes;
 mod readers;
 mod replicas;
+mod resumable;
 mod rows;
 mod schema;
 mod sql;
@@ -24,10 +25,11 @@ use async_trait::async_trait;
 use rusqlite::OpenFlags;
 
 use super::{
-    ClusterSettings, Cursor, DecideUpload, Decision, FileRecord, Ledger, NodeRecord, NodeWithCounts, Page,
-    PendingReplica, Pieces, Result, SessionOutcome, Totals, VisibleBlob,
+    ClusterSettings, Cursor, DecideUpload, Decision, FileRecord, Ledger, NewResumable, NodeRecord,
+    NodeWithCounts, Page, PendingReplica, Pieces, Result, Resumable, ResumableEnd, SessionOutcome, Totals,
+    VisibleBlob,
 };
-use crate::domain::{FileId, FileName, Generation, NodeId, Sha1, Timestamp, UploadId, Viewer};
+use crate::domain::{FileId, FileName, Generation, NodeId, Sha1, Sha256, Timestamp, UploadId, Viewer};
 use clock::Clock;
 use readers::Readers;
 use writer::Writer;
@@ -183,6 +185,44 @@ impl Ledger for SqliteLedger {
     async fn forget_outcomes(&self, age: Duration, limit: usize) -> Result<usize> {
         let now = self.clock.now();
         self.writer.call(move |conn| replicas::forget_outcomes(conn, now, age, limit)).await
+    }
+
+    async fn create_upload(&self, upload: NewResumable) -> Result<()> {
+        let now = self.clock.now();
+        self.writer.call(move |conn| resumable::create(conn, now, &upload)).await
+    }
+
+    async fn find_upload(&self, upload: UploadId) -> Result<Option<Resumable>> {
+        self.readers.call(move |conn| resumable::find(conn, upload)).await
+    }
+
+    async fn set_upload_nodes(
+        &self,
+        upload: UploadId,
+        nodes: &[NodeId],
+        expires_at: Timestamp,
+    ) -> Result<bool> {
+        let nodes = nodes.to_vec();
+        self.writer.call(move |conn| resumable::set_nodes(conn, upload, &nodes, expires_at)).await
+    }
+
+    async fn announce_upload(
+        &self,
+        upload: UploadId,
+        sha1: Option<Sha1>,
+        sha256: Option<Sha256>,
+    ) -> Result<()> {
+        self.writer.call(move |conn| resumable::announce(conn, upload, sha1, sha256)).await
+    }
+
+    async fn end_upload(&self, upload: UploadId, end: ResumableEnd) -> Result<bool> {
+        let now = self.clock.now();
+        self.writer.call(move |conn| resumable::end(conn, now, upload, end)).await
+    }
+
+    async fn expired_uploads(&self, limit: usize) -> Result<Vec<Resumable>> {
+        let now = self.clock.now();
+        self.readers.call(move |conn| resumable::expired(conn, now, limit)).await
     }
 
     async fn check_writable(&self) -> Result<()> {

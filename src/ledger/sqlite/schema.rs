@@ -10,7 +10,10 @@ use super::sql;
 use crate::domain::ClusterId;
 
 /// What each migration does, in order; `PRAGMA user_version` counts those that were done.
-const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/0001_start.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../../migrations/sqlite/0001_start.sql"),
+    include_str!("../../../migrations/sqlite/0002_resumable.sql"),
+];
 
 /// `PRAGMA application_id` of a ledger: "clby".
 const APPLICATION_ID: i32 = 0x636c_6279;

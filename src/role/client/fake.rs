@@ -251,6 +251,7 @@ async fn upload(
         sha256: Some(sha256(&body).to_hex()),
         size: Some(body.len() as u64),
         url: Some(lasting(&request, &hex, &name)),
+        offset: None,
         replicas: vec!["amsterdam".to_owned(), "toronto".to_owned()],
         healed: false,
         problem: None,

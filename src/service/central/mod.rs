@@ -6,6 +6,8 @@ pub mod complete;
 pub mod control;
 pub mod finisher;
 pub mod link;
+mod pace;
+pub mod resumable;
 mod slots;
 mod transfer;
 pub mod upload;

@@ -10,14 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::cluster::membership::{Member, Membership};
-use crate::cluster::node_client::{NodeClient, NodeError, WriteLimits};
-use crate::domain::{Timestamp, UploadId};
-use crate::wire::node::PrepareAnswer;
+use crate::cluster::node_client::NodeError;
 
 /// Chunks that may wait for one node. With the chunks of one network read (up to 64 KiB)
 /// this bounds what an upload holds in memory.
@@ -32,23 +31,24 @@ enum Piece {
 /// The body ends here because its sender did not finish it.
 #[derive(Debug, thiserror::Error)]
 #[error("the sender did not finish")]
-struct Cut;
+pub(super) struct Cut;
 
-/// One node's side of an upload.
-pub(super) struct Leg {
+/// What one node is sent.
+pub(super) type Body = BoxStream<'static, Result<Bytes, Cut>>;
+
+/// One node's side of an upload; the call answers with a `T`.
+pub(super) struct Leg<T> {
     pub(super) member: Arc<Member>,
     queue: Option<mpsc::Sender<Piece>>,
-    call: JoinHandle<Result<PrepareAnswer, NodeError>>,
+    call: JoinHandle<Result<T, NodeError>>,
 }
 
-impl Leg {
-    pub(super) fn start(
-        nodes: &NodeClient,
-        member: Arc<Member>,
-        upload: UploadId,
-        limits: WriteLimits,
-        now: Timestamp,
-    ) -> Self {
+impl<T: Send + 'static> Leg<T> {
+    /// Begins the call that sends the body to the node.
+    pub(super) fn start<F>(member: Arc<Member>, call: impl FnOnce(Arc<Member>, Body) -> F) -> Self
+    where
+        F: Future<Output = Result<T, NodeError>> + Send + 'static,
+    {
         let (queue, pieces) = mpsc::channel(QUEUE);
         let body = stream::unfold(Some(pieces), |pieces| async {
             let mut pieces: mpsc::Receiver<Piece> = pieces?;
@@ -58,9 +58,9 @@ impl Leg {
                 None => Some((Err(Cut), None)),
             }
         })
-        .fuse();
-        let (nodes, target) = (nodes.clone(), Arc::clone(&member));
-        let call = tokio::spawn(async move { nodes.write(&target, upload, limits, now, body).await });
+        .fuse()
+        .boxed();
+        let call = tokio::spawn(call(Arc::clone(&member), body));
         Self { member, queue: Some(queue), call }
     }
 
@@ -82,7 +82,7 @@ impl Leg {
     }
 
     /// Waits for the receipt.
-    async fn receipt(mut self, within: Duration) -> (Arc<Member>, Result<PrepareAnswer, NodeError>) {
+    async fn receipt(mut self, within: Duration) -> (Arc<Member>, Result<T, NodeError>) {
         // A leg that was cut off earlier has nothing left to wait for but its error.
         let within = if self.call.is_finished() { Duration::from_secs(1) } else { within };
         let outcome = match tokio::time::timeout(within, &mut self.call).await {
@@ -98,15 +98,15 @@ impl Leg {
 }
 
 /// Both legs of an upload.
-pub(super) struct Transfer {
-    legs: Vec<Leg>,
+pub(super) struct Transfer<T> {
+    legs: Vec<Leg<T>>,
     failed: Vec<(Arc<Member>, NodeError)>,
     patience: Duration,
 }
 
-impl Transfer {
+impl<T: Send + 'static> Transfer<T> {
     /// `patience`: a node that takes nothing for so long is given up.
-    pub(super) const fn new(legs: Vec<Leg>, patience: Duration) -> Self {
+    pub(super) const fn new(legs: Vec<Leg<T>>, patience: Duration) -> Self {
         Self { legs, failed: Vec::new(), patience }
     }
 
@@ -153,7 +153,7 @@ impl Transfer {
         mut self,
         within: Duration,
         membership: &Membership,
-    ) -> (Vec<(Arc<Member>, PrepareAnswer)>, Vec<(Arc<Member>, NodeError)>) {
+    ) -> (Vec<(Arc<Member>, T)>, Vec<(Arc<Member>, NodeError)>) {
         for leg in &mut self.legs {
             leg.end(self.patience).await;
         }

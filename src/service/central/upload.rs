@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::complete::{CompleteError, Completed, Completion, Outcome};
+use super::pace::Pace;
 use super::slots::{Slot, SlotLimits, Slots};
 use super::transfer::{Leg, Transfer};
 use crate::cluster::membership::{Member, Membership};
@@ -103,18 +104,27 @@ pub enum UploadError {
 /// The sender's end: bytes go in, backpressure comes out. Dropping it before
 /// [`Feed::end`] aborts the upload.
 #[derive(Debug)]
-pub struct Feed {
+pub struct Feed<T = Completed, E = UploadError> {
     queue: mpsc::Sender<Fed>,
-    outcome: oneshot::Receiver<Result<Completed, UploadError>>,
+    outcome: oneshot::Receiver<Result<T, E>>,
 }
 
 #[derive(Debug)]
-enum Fed {
+pub(super) enum Fed {
     Data(Bytes),
     End,
 }
 
-impl Feed {
+/// The receiving end of a [`Feed`], and where its outcome goes.
+pub(super) type Fedded<T, E> = (mpsc::Receiver<Fed>, oneshot::Sender<Result<T, E>>);
+
+impl<T, E: From<UploadError>> Feed<T, E> {
+    pub(super) fn new() -> (Self, Fedded<T, E>) {
+        let (queue, fed) = mpsc::channel(4);
+        let (answer, outcome) = oneshot::channel();
+        (Self { queue, outcome }, (fed, answer))
+    }
+
     /// Hands bytes on; false when the upload has ended already (then [`Feed::outcome`] says why).
     pub async fn send(&self, bytes: Bytes) -> bool {
         bytes.is_empty() || self.queue.send(Fed::Data(bytes)).await.is_ok()
@@ -129,7 +139,7 @@ impl Feed {
     ///
     /// # Errors
     /// [`UploadError`].
-    pub async fn end(self) -> Result<Completed, UploadError> {
+    pub async fn end(self) -> Result<T, E> {
         // If it is over already, the outcome says so.
         let _ = self.queue.send(Fed::End).await;
         self.outcome().await
@@ -139,28 +149,38 @@ impl Feed {
     ///
     /// # Errors
     /// [`UploadError`].
-    pub async fn outcome(self) -> Result<Completed, UploadError> {
+    pub async fn outcome(self) -> Result<T, E> {
         let Self { queue, outcome } = self;
         drop(queue);
-        outcome.await.unwrap_or(Err(UploadError::Stopping))
+        outcome.await.unwrap_or_else(|_| Err(UploadError::Stopping.into()))
     }
+}
+
+/// How many bytes a body may have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// The most.
+    pub(super) limit_bytes: u64,
+    /// So many, when the sender says so.
+    pub(super) declared_bytes: Option<u64>,
 }
 
 /// Takes uploads.
 #[derive(Clone)]
 pub struct UploadService {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    ledger: Arc<dyn Ledger>,
-    membership: Arc<Membership>,
-    nodes: NodeClient,
-    completion: Completion,
-    limits: UploadLimits,
-    slots: Arc<Slots>,
-    metrics: Metrics,
-    tasks: TaskTracker,
+/// What uploads of every kind work with.
+pub(super) struct Inner {
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) membership: Arc<Membership>,
+    pub(super) nodes: NodeClient,
+    pub(super) completion: Completion,
+    pub(super) limits: UploadLimits,
+    pub(super) slots: Arc<Slots>,
+    pub(super) metrics: Metrics,
+    pub(super) tasks: TaskTracker,
 }
 
 impl UploadService {
@@ -209,8 +229,7 @@ impl UploadService {
         }
         let slot = inner.slots.take(upload.address).map_err(|_| UploadError::Busy)?;
         let pair = inner.place(upload.declared_bytes.unwrap_or(0))?;
-        let (queue, fed) = mpsc::channel(4);
-        let (answer, outcome) = oneshot::channel();
+        let (feed, (fed, answer)) = Feed::new();
         let inner = Arc::clone(inner);
         self.inner.tasks.spawn(async move {
             let result = inner.run(upload, pair, slot, fed).await;
@@ -218,12 +237,12 @@ impl UploadService {
             // The sender may be gone; what was decided stands all the same.
             let _ = answer.send(result);
         });
-        Ok(Feed { queue, outcome })
+        Ok(feed)
     }
 }
 
 impl Inner {
-    fn rooms(&self) -> (Vec<Arc<Member>>, Vec<NodeRoom>) {
+    pub(super) fn rooms(&self) -> (Vec<Arc<Member>>, Vec<NodeRoom>) {
         let members = self.membership.all_healthy();
         let rooms = members
             .iter()
@@ -236,7 +255,7 @@ impl Inner {
         (members, rooms)
     }
 
-    fn place(&self, bytes: u64) -> Result<[Arc<Member>; 2], UploadError> {
+    pub(super) fn place(&self, bytes: u64) -> Result<[Arc<Member>; 2], UploadError> {
         let (members, rooms) = self.rooms();
         let find = |node: NodeId| members.iter().find(|member| member.id == node).map(Arc::clone);
         match placement::choose(&rooms, bytes, &mut rand::rng()) {
@@ -259,9 +278,16 @@ impl Inner {
         let limits =
             WriteLimits { limit_bytes: self.limits.file_bytes, declared_bytes: upload.declared_bytes };
         let now = self.ledger.now();
-        let legs = pair.into_iter().map(|member| Leg::start(&self.nodes, member, id, limits, now)).collect();
+        let start = |member| {
+            let nodes = self.nodes.clone();
+            Leg::start(member, move |target, body| async move {
+                nodes.write(&target, id, limits, now, body).await
+            })
+        };
+        let legs = pair.into_iter().map(start).collect();
         let mut transfer = Transfer::new(legs, self.limits.node_stalled_after);
-        if let Err(error) = self.receive(&upload, &slot, fed, &mut transfer).await {
+        let bounds = Bounds { limit_bytes: self.limits.file_bytes, declared_bytes: upload.declared_bytes };
+        if let Err(error) = self.receive(bounds, &slot, fed, &mut transfer, |_| {}).await {
             let (members, failed) = transfer.cut().await;
             self.abort(id, &members).await;
             return Err(Self::explain(failed).unwrap_or(error));
@@ -287,12 +313,13 @@ impl Inner {
     }
 
     /// Moves the body from the sender to the nodes.
-    async fn receive(
+    pub(super) async fn receive<T: Send + 'static>(
         &self,
-        upload: &NewUpload,
+        bounds: Bounds,
         slot: &Slot,
         mut fed: mpsc::Receiver<Fed>,
-        transfer: &mut Transfer,
+        transfer: &mut Transfer<T>,
+        mut seen: impl FnMut(&Bytes) + Send,
     ) -> Result<(), UploadError> {
         let mut total: u64 = 0;
         let mut pace = Pace::new(self.limits);
@@ -307,16 +334,17 @@ impl Inner {
             match next {
                 Ok(Some(Fed::Data(bytes))) => {
                     total += bytes.len() as u64;
-                    if total > self.limits.file_bytes {
-                        return Err(UploadError::TooLarge { limit_bytes: self.limits.file_bytes });
+                    if total > bounds.limit_bytes {
+                        return Err(UploadError::TooLarge { limit_bytes: bounds.limit_bytes });
                     }
                     slot.received(bytes.len());
                     pace.received(bytes.len());
+                    seen(&bytes);
                     if !transfer.send(&bytes, &self.membership).await {
                         return Err(UploadError::NodesFailed);
                     }
                 }
-                Ok(Some(Fed::End)) if upload.declared_bytes.is_some_and(|size| size != total) => {
+                Ok(Some(Fed::End)) if bounds.declared_bytes.is_some_and(|size| size != total) => {
                     return Err(UploadError::Incomplete);
                 }
                 Ok(Some(Fed::End)) => return Ok(()),
@@ -408,7 +436,7 @@ impl Inner {
         if differs { Err(UploadError::WrongDigest(digests)) } else { Ok(()) }
     }
 
-    async fn abort(&self, id: UploadId, members: &[Arc<Member>]) {
+    pub(super) async fn abort(&self, id: UploadId, members: &[Arc<Member>]) {
         let now = self.ledger.now();
         let aborts = members.iter().map(|member| async move {
             if let Err(error) = self.nodes.abort(member, id, now).await {
@@ -420,7 +448,7 @@ impl Inner {
 }
 
 /// What is counted of it.
-fn ended(result: &Result<Completed, UploadError>) -> Ended {
+pub(super) fn ended<E>(result: &Result<Completed, E>) -> Ended {
     match result {
         Ok(Completed { outcome, blob }) => {
             let size = blob.digests.size;
@@ -431,39 +459,5 @@ fn ended(result: &Result<Completed, UploadError>) -> Ended {
             }
         }
         Err(_) => Ended::Failed,
-    }
-}
-
-/// Whether a sender keeps the lowest rate, over windows of waiting for it.
-struct Pace {
-    window: Duration,
-    least: u64,
-    waited: Duration,
-    bytes: u64,
-}
-
-impl Pace {
-    fn new(limits: UploadLimits) -> Self {
-        let least = limits.stalled_after.as_secs().saturating_mul(limits.stalled_bytes_per_second);
-        Self { window: limits.stalled_after, least, waited: Duration::ZERO, bytes: 0 }
-    }
-
-    fn left(&self) -> Duration {
-        self.window.saturating_sub(self.waited)
-    }
-
-    fn received(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
-        if self.bytes >= self.least {
-            (self.waited, self.bytes) = (Duration::ZERO, 0);
-        }
-    }
-
-    fn waited(&mut self, time: Duration) {
-        self.waited += time;
-    }
-
-    fn is_stalled(&self) -> bool {
-        self.waited >= self.window
     }
 }

@@ -15,7 +15,6 @@ mod settle;
 pub mod testing;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,13 +32,13 @@ use crate::wire::PROTOCOL;
 use crate::wire::cluster::{ProveAnswer, ProveRequest};
 use crate::wire::node::{Inventory, InventoryBlob, NodeStatus};
 
+use super::turns::Turns;
 pub use crate::blobs::BlobError as StoreError;
 pub use crate::tickets::TicketError;
 pub use download::{Content, Download, READ_BYTES};
 pub use error::NodeError;
 pub use resumable::Opened;
 use settle::PendingConfirms;
-use turns::Turns;
 
 /// The result of a use case.
 pub type Result<T> = std::result::Result<T, NodeError>;

@@ -14,10 +14,10 @@ use url::Url;
 
 use super::intake::Intake;
 use super::sessions::{read_request, source_url};
-use super::turns::Waiting;
 use super::{NodeError, NodeService, Result};
 use crate::blobs::{BlobError, BlobStore, Expected, SessionOptions};
 use crate::domain::UploadId;
+use crate::service::turns::Waiting;
 use crate::tickets::{CallTicket, Operation};
 use crate::wire::PROTOCOL;
 use crate::wire::node::{FillRequest, OffsetAnswer, PrepareAnswer, PrepareRequest};

@@ -179,11 +179,13 @@ async fn a_disk_with_too_little_room_keeps_what_it_took() {
     let store = bench.open().await;
     let bytes = content(9_000_000, 6);
     let upload = UploadId::random();
-    store.create_session(upload, resumable(None)).await.unwrap_err();
+    let declared = resumable(Some(9_000_000));
+    refused!(store.create_session(upload, declared).await, BlobError::NoSpace);
     let limited = SessionOptions { limit_bytes: 5_000_000, ..resumable(None) };
     store.create_session(upload, limited).await.unwrap();
     store.append(upload, 0, bytes.slice(..5_000_000)).await.unwrap();
-    refused!(store.create_session(UploadId::random(), limited).await, BlobError::NoSpace);
+    let next = resumable(Some(5_000_000));
+    refused!(store.create_session(UploadId::random(), next).await, BlobError::NoSpace);
     assert_eq!(store.acknowledge(upload).await.unwrap(), 5_000_000);
 }
 

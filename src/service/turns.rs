@@ -1,4 +1,4 @@
-//! Whose turn it is on a resumable session: one call at a time writes it.
+//! Whose turn it is on a resumable upload: one call at a time writes it, on central and on a node.
 //!
 //! A call that comes while another one writes cuts that one: where a sender sends again, the
 //! connection that it sent on before is most likely dead, and nobody has noticed yet.
@@ -13,7 +13,7 @@ use crate::domain::UploadId;
 
 /// The turns of every session that a call writes or waits to write.
 #[derive(Default)]
-pub(super) struct Turns(Mutex<HashMap<UploadId, Place>>);
+pub(in crate::service) struct Turns(Mutex<HashMap<UploadId, Place>>);
 
 struct Place {
     lock: Weak<AsyncMutex<()>>,
@@ -22,13 +22,13 @@ struct Place {
 }
 
 /// A place in the line: it becomes a [`Turn`] as soon as whoever was before it is through.
-pub(super) struct Waiting {
+pub(in crate::service) struct Waiting {
     lock: Arc<AsyncMutex<()>>,
     cut: CancellationToken,
 }
 
 /// The right to write a session, until it is dropped.
-pub(super) struct Turn {
+pub(in crate::service) struct Turn {
     _held: OwnedMutexGuard<()>,
 }
 
@@ -37,8 +37,13 @@ impl Turns {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether somebody writes it or waits to.
+    pub(in crate::service) fn is_taken(&self, upload: UploadId) -> bool {
+        self.lock().get(&upload).is_some_and(|place| place.lock.strong_count() > 0)
+    }
+
     /// Cuts whoever writes or waits, and comes after them.
-    pub(super) fn take(&self, upload: UploadId) -> Waiting {
+    pub(in crate::service) fn take(&self, upload: UploadId) -> Waiting {
         let mut places = self.lock();
         // Few live at a time, so looking through all of them is cheap.
         places.retain(|_, place| place.lock.strong_count() > 0);
@@ -55,12 +60,12 @@ impl Turns {
 
 impl Waiting {
     /// Is cancelled when another call takes over.
-    pub(super) fn cut(&self) -> CancellationToken {
+    pub(in crate::service) fn cut(&self) -> CancellationToken {
         self.cut.clone()
     }
 
     /// Waits for the turn; none when another call took over meanwhile.
-    pub(super) async fn turn(self) -> Option<Turn> {
+    pub(in crate::service) async fn turn(self) -> Option<Turn> {
         let held = self.lock.lock_owned().await;
         if self.cut.is_cancelled() { None } else { Some(Turn { _held: held }) }
     }
@@ -81,7 +86,7 @@ mod tests {
         let other = turns.take(UploadId::random()).turn().await;
         assert!(other.is_some() && !cut.is_cancelled());
         let second = turns.take(upload);
-        assert!(cut.is_cancelled());
+        assert!(cut.is_cancelled() && turns.is_taken(upload));
         let third = turns.take(upload);
         let mut second = Box::pin(second.turn());
         assert!(futures_util::poll!(second.as_mut()).is_pending());
@@ -91,6 +96,7 @@ mod tests {
         assert!(second.await.is_none());
         assert!(third.await.is_some());
         drop(other);
+        assert!(!turns.is_taken(upload));
         drop(turns.take(UploadId::random()));
         assert_eq!(turns.lock().len(), 1);
     }

@@ -1,0 +1,92 @@
+//! Resumable uploads: made before they are decided, ended at most once.
+
+use super::*;
+use crate::ledger::{NewResumable, ResumableEnd, ResumableState, SessionOutcome};
+
+const LIFE: Duration = Duration::from_hours(24);
+
+fn new(t: &Fixture, digests: BlobDigests, nodes: &[NodeId]) -> NewResumable {
+    NewResumable {
+        upload: UploadId::random(),
+        name: FileName::parse("a.txt").unwrap(),
+        media_type: MediaType::parse("text/plain"),
+        size: digests.size,
+        sha1: None,
+        nodes: nodes.to_vec(),
+        expires_at: t.time.now().saturating_add(LIFE),
+    }
+}
+
+pub async fn a_resumable_upload_is_found_changed_and_decided(mut t: Fixture) {
+    let nodes = t.nodes(3).await;
+    let blob = content(7);
+    let made = new(&t, blob, &nodes[..2]);
+    t.ledger.create_upload(made.clone()).await.unwrap();
+    t.ledger.create_upload(made.clone()).await.unwrap();
+    let later = made.expires_at.saturating_add(LIFE);
+    assert!(t.ledger.set_upload_nodes(made.upload, &nodes[1..], later).await.unwrap());
+    t.ledger.announce_upload(made.upload, None, Some(blob.sha256)).await.unwrap();
+    t.ledger.announce_upload(made.upload, Some(blob.sha1), None).await.unwrap();
+    t.reopen().await;
+    let found = t.ledger.find_upload(made.upload).await.unwrap().unwrap();
+    assert_eq!((found.name, found.media_type, found.size), (made.name, made.media_type, made.size));
+    assert_eq!((found.sha1, found.sha256), (Some(blob.sha1), Some(blob.sha256)));
+    assert_eq!((found.nodes, found.expires_at), (nodes[1..].to_vec(), later));
+    assert_eq!(found.state, ResumableState::Receiving);
+
+    let upload = DecideUpload { upload: made.upload, ..t.upload("a.txt", blob, &nodes[1..]) };
+    let decided = t.decide(&upload).await.stored();
+    assert_eq!(decided.keep, nodes[1..]);
+    let found = t.ledger.find_upload(made.upload).await.unwrap().unwrap();
+    assert_eq!(found.state, ResumableState::Decided(blob));
+    assert!(!t.ledger.end_upload(made.upload, ResumableEnd::Terminated).await.unwrap());
+    assert!(!t.ledger.set_upload_nodes(made.upload, &nodes, later).await.unwrap());
+    t.time.advance(LIFE * 3);
+    assert_eq!(t.ledger.expired_uploads(10).await.unwrap(), []);
+    assert_eq!(t.ledger.forget_outcomes(LIFE, 10).await.unwrap(), 1);
+    assert_eq!(t.ledger.find_upload(made.upload).await.unwrap(), None);
+    assert_eq!(t.ledger.find_upload(UploadId::random()).await.unwrap(), None);
+}
+
+pub async fn an_upload_that_ended_is_never_decided(t: Fixture) {
+    let nodes = t.nodes(2).await;
+    for end in [
+        ResumableEnd::Terminated,
+        ResumableEnd::Expired,
+        ResumableEnd::WrongDigest,
+        ResumableEnd::CollisionAttack,
+        ResumableEnd::Collision,
+    ] {
+        let made = new(&t, content(9), &nodes);
+        t.ledger.create_upload(made.clone()).await.unwrap();
+        assert!(t.ledger.end_upload(made.upload, end).await.unwrap());
+        assert!(!t.ledger.end_upload(made.upload, ResumableEnd::Terminated).await.unwrap());
+        let found = t.ledger.find_upload(made.upload).await.unwrap().unwrap();
+        assert_eq!(found.state, ResumableState::Ended(end));
+        let upload = DecideUpload { upload: made.upload, ..t.upload("a.txt", content(9), &nodes) };
+        assert_eq!(t.decide(&upload).await.refused(), RefusedReceipts::Ended);
+        let before = t.time.now().saturating_add(DEADLINE);
+        let told = t.ledger.session_outcome(made.upload, nodes[0], content(9).sha1, before).await.unwrap();
+        assert_eq!(told, SessionOutcome::Abort);
+    }
+    t.time.advance(LIFE * 2);
+    assert_eq!(t.ledger.expired_uploads(10).await.unwrap(), []);
+    assert_eq!(t.ledger.forget_outcomes(LIFE, 10).await.unwrap(), 5);
+}
+
+pub async fn uploads_expire_oldest_first(t: Fixture) {
+    let nodes = t.nodes(2).await;
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        let upload = new(&t, content(1), &nodes);
+        t.ledger.create_upload(upload.clone()).await.unwrap();
+        made.push(upload.upload);
+        t.time.advance(Duration::from_secs(1));
+    }
+    assert_eq!(t.ledger.expired_uploads(10).await.unwrap(), []);
+    t.time.advance(LIFE);
+    let expired = t.ledger.expired_uploads(2).await.unwrap();
+    assert_eq!(expired.iter().map(|one| one.upload).collect::<Vec<_>>(), made[..2]);
+    assert!(t.ledger.end_upload(made[0], ResumableEnd::Expired).await.unwrap());
+    assert_eq!(t.ledger.expired_uploads(10).await.unwrap().len(), 2);
+}
