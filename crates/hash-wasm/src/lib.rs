@@ -8,7 +8,7 @@
 
 use core::cell::UnsafeCell;
 
-use sha1::Sha1;
+use sha1::Sha1Hasher;
 
 // The same source, not the same crate: that one needs an allocator, and compiles SHA-256 too.
 #[path = "../../hash/src/sha1.rs"]
@@ -23,7 +23,7 @@ struct Place<T>(UnsafeCell<T>);
 // SAFETY: the module has no shared memory, so it has one thread, and no export calls another.
 unsafe impl<T> Sync for Place<T> {}
 
-static HASHER: Place<Sha1> = Place(UnsafeCell::new(Sha1::new()));
+static HASHER: Place<Sha1Hasher> = Place(UnsafeCell::new(Sha1Hasher::new()));
 static BUFFER: Place<[u8; BUFFER_BYTES]> = Place(UnsafeCell::new([0; BUFFER_BYTES]));
 static DIGEST: Place<[u8; 20]> = Place(UnsafeCell::new([0; 20]));
 
@@ -43,7 +43,7 @@ pub extern "C" fn buffer_len() -> usize {
 #[unsafe(no_mangle)]
 pub extern "C" fn reset() {
     // SAFETY: see `Place`: nothing else refers to it now.
-    unsafe { *HASHER.0.get() = Sha1::new() }
+    unsafe { *HASHER.0.get() = Sha1Hasher::new() }
 }
 
 /// Hashes the first `len` bytes of the buffer; more than fit count as all that fit.
@@ -71,7 +71,7 @@ pub extern "C" fn state() -> *mut u8 {
 /// How many bytes it has.
 #[unsafe(no_mangle)]
 pub extern "C" fn state_len() -> usize {
-    size_of::<Sha1>()
+    size_of::<Sha1Hasher>()
 }
 
 /// Nothing here panics but by a mistake of ours: the caller sees a trap.

@@ -27,7 +27,7 @@ use sha2::{Digest as _, Sha256};
 
 mod sha1;
 
-pub use sha1::Sha1;
+pub use sha1::Sha1Hasher;
 
 /// The length of a piece in bytes (4 MiB); a blob's last piece may be shorter, never empty.
 ///

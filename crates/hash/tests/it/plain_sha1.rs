@@ -1,12 +1,12 @@
 //! The plain SHA-1 against the published answers and against the `sha1` crate.
 
-use closeby_hash::Sha1;
+use closeby_hash::Sha1Hasher;
 use proptest::prelude::*;
 
 use crate::reference::content;
 
 fn digest(message: &[u8]) -> [u8; 20] {
-    let mut hasher = Sha1::new();
+    let mut hasher = Sha1Hasher::new();
     hasher.update(message);
     hasher.finish()
 }
@@ -48,7 +48,7 @@ fn every_length_around_a_few_blocks() {
 #[test]
 fn a_length_of_more_than_32_bits() {
     let zeros = vec![0; 1 << 20];
-    let (mut ours, mut theirs) = (Sha1::default(), <sha1::Sha1 as sha1::Digest>::new());
+    let (mut ours, mut theirs) = (Sha1Hasher::default(), <sha1::Sha1 as sha1::Digest>::new());
     // 513 MiB: more bits than fit into 32.
     for _ in 0..513 {
         ours.update(&zeros);
@@ -65,7 +65,7 @@ proptest! {
 
     #[test]
     fn cuts_make_no_difference(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20)) {
-        let mut hasher = Sha1::new();
+        let mut hasher = Sha1Hasher::new();
         for part in &parts {
             hasher.update(part);
         }
@@ -74,7 +74,7 @@ proptest! {
 
     #[test]
     fn a_clone_is_a_checkpoint(before in prop::collection::vec(any::<u8>(), 0..300), after in prop::collection::vec(any::<u8>(), 0..300)) {
-        let mut hasher = Sha1::new();
+        let mut hasher = Sha1Hasher::new();
         hasher.update(&before);
         let mut checkpoint = hasher.clone();
         hasher.update(b"elsewhere");
