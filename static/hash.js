@@ -57,12 +57,12 @@ async function fetched(name) {
   return WebAssembly.compile(await response.arrayBuffer());
 }
 
-/** A SHA-1 on its way. */
+/** A SHA-1 on its way. Await {@link ready} before the first one. */
 export class Sha1 {
-  /** @type {Uint8Array | undefined} while another is at work */
+  /** @type {Uint8Array | undefined} the state, while another is at work; undefined before the first byte, too */
   #saved;
 
-  /** @param {Uint8Array} bytes the next ones */
+  /** @param {Uint8Array} bytes the next ones; how they are cut makes no difference */
   update(bytes) {
     this.#takeTurn();
     for (let at = 0; at < bytes.byteLength; at += buffer.byteLength) {
@@ -72,12 +72,28 @@ export class Sha1 {
     }
   }
 
-  /** @returns {string} in hex; nothing may follow */
+  /** @returns {string} the digest of all bytes so far, in hex; more may follow */
   digest() {
     this.#takeTurn();
     const digest = new Uint8Array(wasm.memory.buffer, wasm.finish(), DIGEST_BYTES);
-    owner = undefined;
     return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  }
+
+  /** @returns {Uint8Array} the state, to go on from later or in another worker: for this version of the page only */
+  save() {
+    this.#takeTurn();
+    return current.slice();
+  }
+
+  /**
+   * @param {Uint8Array} saved what `save` returned
+   * @returns {Sha1} one that goes on from there
+   */
+  static restore(saved) {
+    if (saved.byteLength !== current.byteLength) throw new RangeError('not the state of a hasher');
+    const hasher = new Sha1();
+    hasher.#saved = saved.slice();
+    return hasher;
   }
 
   #takeTurn() {
