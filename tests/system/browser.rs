@@ -147,12 +147,13 @@ async fn a_restart_in_the_middle_loses_nothing() {
     // Longer than what a stopping central still takes.
     let bytes = content(7005, 90_000_000);
     browser.open(&cluster.base).await;
-    browser.throttle(6_000_000).await;
+    browser.throttle(2_000_000).await;
     browser.choose("#file", &[&file(&cluster, "long.bin", &bytes)]).await;
     browser.wait("a part", "return document.querySelector('.queue-list progress')?.value > 10000000").await;
     cluster.stop_central().await;
     assert_ne!(browser.run(STATES, json!([])).await, json!(["Stored"]), "it was not over");
     cluster.start_central().await;
+    browser.throttle(1_000_000_000).await;
     browser.wait("the upload", ALL_OVER).await;
     assert_eq!(browser.run(STATES, json!([])).await, json!(["Stored"]));
     let link = browser.text(".queue-list .address").await;
