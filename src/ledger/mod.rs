@@ -396,8 +396,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// A resumable upload; for a day at least after it was decided or ended.
     async fn find_upload(&self, upload: UploadId) -> Result<Option<Resumable>>;
 
-    /// Records which nodes' sessions take an upload's bytes, and until when it lives. False,
-    /// and nothing is changed, when it is not there or was decided or ended.
+    /// Records which nodes' sessions take an upload's bytes, and until when it lives; nodes that
+    /// did and do no longer become former ones. False, and nothing is changed, when it is not
+    /// there or was decided or ended.
     async fn set_upload_nodes(
         &self,
         upload: UploadId,

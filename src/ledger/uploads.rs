@@ -38,6 +38,8 @@ pub struct Resumable {
     pub sha256: Option<Sha256>,
     /// The nodes whose sessions take its bytes.
     pub nodes: Vec<NodeId>,
+    /// The nodes that it was taken away from, and that may still have a session; at most a few.
+    pub former: Vec<NodeId>,
     /// It ends then, unless it goes on before.
     pub expires_at: Timestamp,
     /// How far it is.

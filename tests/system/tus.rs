@@ -284,6 +284,44 @@ async fn a_node_that_is_lost_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_replaced_while_it_was_away_keeps_nothing() {
+    let mut cluster = Cluster::start().await;
+    let text = content(8, 3 << 20);
+    for is_finished in [true, false] {
+        let url = begin(&cluster, "away", text.len()).await;
+        let send = |from: usize| patch(&cluster, &url, from, text[from..from + (1 << 20)].to_vec()).send();
+        assert_eq!(send(0).await.unwrap().status(), 204);
+        let has_session = |place: &&'static str| {
+            cluster.files_on(place).iter().any(|path| path.to_string_lossy().contains("sessions"))
+        };
+        let away = cluster.places().iter().copied().find(has_session).unwrap();
+        cluster.stop_node(away).await;
+        poll("the next part", || async {
+            let from = 1 << 20;
+            let part = patch(&cluster, &url, from, text[from..from + (1 << 20)].to_vec());
+            (part.send().await.ok()?.status() == 204).then_some(())
+        })
+        .await;
+        cluster.start_node(away);
+        cluster.wait_for_nodes(4).await;
+        let last = if is_finished {
+            patch(&cluster, &url, 2 << 20, text[2 << 20..].to_vec())
+        } else {
+            tus(&cluster, Method::DELETE, &url)
+        };
+        assert_eq!(last.send().await.unwrap().status(), 204);
+        poll("every session's end", || async {
+            let has_session = |place: &&&'static str| {
+                cluster.files_on(place).iter().any(|path| path.to_string_lossy().contains("sessions"))
+            };
+            cluster.places().iter().find(has_session).is_none().then_some(())
+        })
+        .await;
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_newer_part_cuts_the_older() {
     let cluster = Cluster::start().await;
     let text = content(6, 400_000);

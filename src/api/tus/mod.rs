@@ -103,6 +103,7 @@ async fn create(
     if !has_part {
         if size == 0 {
             site.resumable.resume(upload.upload).await?;
+            answer.insert_header(("Upload-Offset", "0"));
         }
         return Ok(answer.finish());
     }

@@ -32,6 +32,13 @@ pub async fn a_resumable_upload_is_found_changed_and_decided(mut t: Fixture) {
     assert_eq!((found.name, found.media_type, found.size), (made.name, made.media_type, made.size));
     assert_eq!((found.sha1, found.sha256), (Some(blob.sha1), Some(blob.sha256)));
     assert_eq!((found.nodes, found.expires_at), (nodes[1..].to_vec(), later));
+    assert_eq!(found.former, nodes[..1]);
+    // A node that takes its bytes again is no former one.
+    for (now, former) in [(&nodes[..1], &nodes[1..]), (&nodes[1..], &nodes[..1])] {
+        assert!(t.ledger.set_upload_nodes(made.upload, now, later).await.unwrap());
+        let found = t.ledger.find_upload(made.upload).await.unwrap().unwrap();
+        assert_eq!((&found.nodes[..], &found.former[..]), (now, former));
+    }
     assert_eq!(found.state, ResumableState::Receiving);
 
     let upload = DecideUpload { upload: made.upload, ..t.upload("a.txt", blob, &nodes[1..]) };

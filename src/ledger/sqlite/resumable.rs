@@ -6,6 +6,9 @@ use super::super::{LedgerError, NewResumable, Result, Resumable, ResumableEnd, R
 use super::{rows, sql};
 use crate::domain::{MediaType, NodeId, Sha1, Sha256, Timestamp, UploadId};
 
+/// So many former nodes are remembered.
+const FORMER: usize = 16;
+
 /// Records a new one. See `Ledger::create_upload`.
 pub(super) fn create(conn: &Connection, now: Timestamp, new: &NewResumable) -> Result<()> {
     sql::run(
@@ -30,7 +33,8 @@ pub(super) fn create(conn: &Connection, now: Timestamp, new: &NewResumable) -> R
 pub(super) fn find(conn: &Connection, upload: UploadId) -> Result<Option<Resumable>> {
     let found = sql::first(
         conn,
-        "SELECT id, name, media_type, declared_size, sha1, sha256, nodes, expires_at, ended, outcome, blob_no
+        "SELECT id, name, media_type, declared_size, sha1, sha256, nodes, expires_at, ended, outcome, blob_no,
+                former
          FROM uploads WHERE id = ?1 AND declared_size IS NOT NULL",
         [upload.as_bytes()],
         read,
@@ -49,10 +53,30 @@ pub(super) fn set_nodes(
     nodes: &[NodeId],
     expires_at: Timestamp,
 ) -> Result<bool> {
+    let found = sql::first(
+        conn,
+        "SELECT nodes, former FROM uploads
+         WHERE id = ?1 AND decided_at IS NULL AND declared_size IS NOT NULL",
+        [upload.as_bytes()],
+        |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)),
+    )?;
+    let Some((before, former)) = found else { return Ok(false) };
+    let (before, former) = (split(&before), split(&former));
+    let (Some(before), Some(former)) = (before, former) else {
+        return Err(LedgerError::Damaged(format!("the nodes of upload {upload}")));
+    };
+    let mut former: Vec<NodeId> = former.into_iter().filter(|node| !nodes.contains(node)).collect();
+    for node in before {
+        if !nodes.contains(&node) && !former.contains(&node) {
+            former.push(node);
+        }
+    }
+    // What is forgotten here ends by its idle time.
+    former.drain(..former.len().saturating_sub(FORMER));
     let changed = sql::run(
         conn,
-        "UPDATE uploads SET nodes = ?2, expires_at = ?3 WHERE id = ?1 AND decided_at IS NULL",
-        (upload.as_bytes(), joined(nodes), expires_at.as_millis()),
+        "UPDATE uploads SET nodes = ?2, former = ?3, expires_at = ?4 WHERE id = ?1 AND decided_at IS NULL",
+        (upload.as_bytes(), joined(nodes), joined(&former), expires_at.as_millis()),
     )?;
     Ok(changed > 0)
 }
@@ -87,7 +111,8 @@ pub(super) fn end(conn: &Connection, now: Timestamp, upload: UploadId, end: Resu
 pub(super) fn expired(conn: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Resumable>> {
     let found = sql::all(
         conn,
-        "SELECT id, name, media_type, declared_size, sha1, sha256, nodes, expires_at, ended, outcome, blob_no
+        "SELECT id, name, media_type, declared_size, sha1, sha256, nodes, expires_at, ended, outcome, blob_no,
+                former
          FROM uploads WHERE decided_at IS NULL AND expires_at IS NOT NULL AND expires_at < ?1
          ORDER BY expires_at LIMIT ?2",
         (now.as_millis(), i64::try_from(limit).unwrap_or(i64::MAX)),
@@ -111,12 +136,18 @@ fn joined(nodes: &[NodeId]) -> Vec<u8> {
     nodes.iter().flat_map(|node| *node.as_bytes()).collect()
 }
 
+fn split(bytes: &[u8]) -> Option<Vec<NodeId>> {
+    let (nodes, rest) = bytes.as_chunks::<16>();
+    rest.is_empty().then(|| nodes.iter().copied().map(NodeId::from_bytes).collect())
+}
+
 /// The row, with its blob's number where it was decided.
 fn read(row: &Row<'_>) -> Result<(Resumable, Option<i64>)> {
     let upload = UploadId::from_bytes(row.get(0)?);
     let damaged = |what: &str| LedgerError::Damaged(format!("the {what} of upload {upload}"));
     let nodes: Vec<u8> = row.get(6)?;
-    let (nodes, []) = nodes.as_chunks::<16>() else { return Err(damaged("nodes")) };
+    let nodes = split(&nodes).ok_or_else(|| damaged("nodes"))?;
+    let former = split(&row.get::<_, Vec<u8>>(11)?).ok_or_else(|| damaged("former nodes"))?;
     let sha1: Option<Vec<u8>> = row.get(4)?;
     let sha256: Option<Vec<u8>> = row.get(5)?;
     let state = match row.get::<_, Option<i64>>(8)? {
@@ -130,7 +161,8 @@ fn read(row: &Row<'_>) -> Result<(Resumable, Option<i64>)> {
         size: sql::count(row, 3)?,
         sha1: sha1.map(|it| Sha1::from_slice(&it).ok_or_else(|| damaged("SHA-1"))).transpose()?,
         sha256: sha256.map(|it| Sha256::from_slice(&it).ok_or_else(|| damaged("SHA-256"))).transpose()?,
-        nodes: nodes.iter().copied().map(NodeId::from_bytes).collect(),
+        nodes,
+        former,
         expires_at: Timestamp::from_millis(row.get(7)?),
         state,
     };

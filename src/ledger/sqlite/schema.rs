@@ -10,9 +10,10 @@ use super::sql;
 use crate::domain::ClusterId;
 
 /// What each migration does, in order; `PRAGMA user_version` counts those that were done.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_resumable.sql"),
+    include_str!("../../../migrations/sqlite/0003_former.sql"),
 ];
 
 /// `PRAGMA application_id` of a ledger: "clby".

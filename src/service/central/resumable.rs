@@ -313,11 +313,23 @@ impl Shared {
     async fn end(&self, upload: &Resumable, end: ResumableEnd) -> std::result::Result<bool, LedgerError> {
         let ended = self.uploads.ledger.end_upload(upload.upload, end).await?;
         if ended {
-            let members: Vec<_> =
-                upload.nodes.iter().filter_map(|node| self.uploads.membership.get(*node)).collect();
-            self.uploads.abort(upload.upload, &members).await;
+            self.abort_on(upload.upload, &upload.nodes).await;
+            self.abort_former(upload.upload).await?;
         }
         Ok(ended)
+    }
+
+    /// A node that was only away while it was replaced has a session still.
+    async fn abort_former(&self, upload: UploadId) -> std::result::Result<(), LedgerError> {
+        if let Some(upload) = self.uploads.ledger.find_upload(upload).await? {
+            self.abort_on(upload.upload, &upload.former).await;
+        }
+        Ok(())
+    }
+
+    async fn abort_on(&self, upload: UploadId, nodes: &[NodeId]) {
+        let members: Vec<_> = nodes.iter().filter_map(|node| self.uploads.membership.get(*node)).collect();
+        self.uploads.abort(upload, &members).await;
     }
 
     /// What was decided before, waiting until it is kept.
@@ -332,6 +344,12 @@ impl Shared {
     async fn complete(&self, upload: &Resumable, turn: Turn) -> Result<Completed> {
         let result = self.complete_within_turn(upload).await;
         drop(turn);
+        if result.is_ok()
+            && let Err(error) = self.abort_former(upload.upload).await
+        {
+            // They end by their idle time.
+            tracing::warn!(upload = %upload.upload, %error, "former nodes were not told of an upload's end");
+        }
         if result.is_ok() || matches!(result, Err(ResumeError::Ended(_))) {
             self.uploads.metrics.upload_ended(ended(&result));
         }

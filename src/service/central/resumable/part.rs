@@ -114,6 +114,12 @@ impl Shared {
         let cut = waiting.cut();
         let turn = waiting.turn().await.ok_or(ResumeError::TakenOver)?;
         let mut upload = self.find(upload).await?;
+        match upload.state {
+            ResumableState::Receiving => {}
+            // Since it was looked at before its turn.
+            ResumableState::Ended(end) => return Err(ResumeError::Ended(end)),
+            ResumableState::Decided(_) => return Err(ResumeError::WrongOffset(upload.size)),
+        }
         let room = upload.size.saturating_sub(part.offset);
         let sides = Sides::ask(&self.uploads, &upload).await;
         let pair = self.pair(&mut upload, sides, part.offset).await?;
@@ -125,8 +131,11 @@ impl Shared {
             upload.sha1 = part.sha1.or(upload.sha1);
             upload.sha256 = part.sha256.or(upload.sha256);
         }
-        let nodes = upload.nodes.clone();
-        self.hold(&mut upload, nodes).await?;
+        // Never a write a part: its life is only said anew when it has noticeably grown.
+        if self.now().saturating_add(self.life).since(upload.expires_at) > self.life / 24 {
+            let nodes = upload.nodes.clone();
+            self.hold(&mut upload, nodes).await?;
+        }
         Ok(Begun { upload, pair, turn, cut })
     }
 
