@@ -7,7 +7,7 @@ mod support;
 mod arrows;
 #[path = "system/binary.rs"]
 mod binary;
-#[path = "system/browser.rs"]
+#[path = "system/browser/mod.rs"]
 mod browser;
 #[path = "system/download.rs"]
 mod download;

@@ -1,40 +1,12 @@
-//! The pages in a real browser.
+//! The start page: what is given to it, and what becomes of that.
 
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use sha1::{Digest as _, Sha1};
 
+use super::{ALL_OVER, STATES, end, file, metric, sha1_of};
 use crate::support::browser::Browser;
 use crate::support::{Cluster, DEADLINE, content, poll};
-
-const STATES: &str = "return [...document.querySelectorAll('.queue-list .state')].map((e) => e.textContent)";
-const ALL_OVER: &str = "const states = [...document.querySelectorAll('.queue-list .state')].map((e) => e.textContent); \
-     return states.length > 0 && states.every((s) => ['Stored', 'Already here', 'Not stored', 'Cancelled'].includes(s)) \
-     && states.length";
-
-fn file(cluster: &Cluster, name: &str, bytes: &[u8]) -> PathBuf {
-    let path = cluster.scratch("given").join(name);
-    std::fs::write(&path, bytes).unwrap();
-    path
-}
-
-fn sha1_of(bytes: &[u8]) -> String {
-    hex::encode(Sha1::digest(bytes))
-}
-
-/// One number of central's metrics; nothing was counted yet where there is none.
-async fn metric(cluster: &Cluster, name: &str) -> f64 {
-    let text = cluster.get("/metrics").send().await.unwrap().text().await.unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.map_or(0.0, |value| value.parse().unwrap())
-}
-
-async fn end(browser: Browser, cluster: Cluster) {
-    assert_eq!(browser.complaints().await, Vec::<String>::new());
-    browser.stop().await;
-    cluster.stop().await;
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_form_works_without_scripts() {
@@ -203,40 +175,5 @@ async fn a_dropped_folder_is_taken_with_all_that_is_in_it() {
     assert_eq!(browser.run(STATES, json!([])).await, json!(["Stored", "Stored"]));
     let titles = "return [...document.querySelectorAll('.queue-list a')].map((link) => link.title)";
     assert_eq!(browser.run(titles, json!([])).await, json!(["trip/a.txt", "trip/deep/b.txt"]));
-    end(browser, cluster).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_list_is_searched_as_one_types() {
-    let cluster = Cluster::start().await;
-    for (seed, name) in [(7201, "apple.txt"), (7202, "apricot.txt"), (7203, "plum.txt")] {
-        cluster.store(name, content(seed, 20)).await;
-    }
-    let browser = Browser::start(true).await;
-    browser.open(&cluster.url("/files")).await;
-    browser.type_into("#query", "ap").await;
-    browser.wait("two", "return document.querySelectorAll('#list .item').length === 2").await;
-    browser.type_into("#query", "r").await;
-    browser.wait("one", "return document.querySelectorAll('#list .item').length === 1").await;
-    assert_eq!(browser.run("return location.search", json!([])).await, "?query=apr");
-    assert_eq!(browser.run("return document.activeElement.id", json!([])).await, "query");
-    browser.run("history.back()", json!([])).await;
-    browser
-        .wait("all", "return document.querySelectorAll('#list .item').length === 3 && location.search === ''")
-        .await;
-    assert_eq!(browser.run("return document.getElementById('query').value", json!([])).await, "");
-    end(browser, cluster).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_servers_page_learns_of_a_silent_server() {
-    let mut cluster = Cluster::start().await;
-    let browser = Browser::start(true).await;
-    browser.open(&cluster.url("/servers")).await;
-    let well = "return document.querySelectorAll('.servers .state.good').length";
-    assert_eq!(browser.run(well, json!([])).await, 4);
-    browser.run("window.sameDocument = true", json!([])).await;
-    cluster.stop_node("bangalore").await;
-    browser.wait("the news", &format!("return (() => {{ {well} }})() === 3 && window.sameDocument")).await;
     end(browser, cluster).await;
 }
