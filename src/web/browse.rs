@@ -8,7 +8,8 @@ use super::pages::{
     FilePage, FilesPage, IndexPage, NameView, Notice, ReaderKnownBy, ReaderView, ReplicaView, ServersPage,
     Standing,
 };
-use super::respond::{page, shell};
+use super::policy::NodeOrigins;
+use super::respond::{page, page_with, shell};
 use super::views;
 use crate::api::common::{ApiError, ProblemKind, Site, blob_path, file_url};
 use crate::domain::{Sha1, Timestamp, Viewer};
@@ -105,7 +106,13 @@ pub(super) async fn file(
     let choice = site.links.choose(Viewer::Public, sha1, site.client(&request), wish).await?;
     let now = site.catalog.now();
     let record = &detail.blob.file;
-    page(
+    let nodes = NodeOrigins::new(
+        detail
+            .replicas
+            .iter()
+            .filter_map(|at| Some(site.address.node_base(&request, at.public_url.as_ref()?))),
+    );
+    page_with(
         StatusCode::OK,
         &FilePage {
             shell: shell(),
@@ -129,6 +136,7 @@ pub(super) async fn file(
             replicas: replicas(&base_url, &detail, &choice, now),
             base_url,
         },
+        &nodes,
     )
 }
 

@@ -4,6 +4,7 @@ mod assets;
 mod browse;
 mod errors;
 pub mod pages;
+mod policy;
 mod respond;
 mod upload;
 mod views;

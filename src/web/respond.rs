@@ -7,20 +7,25 @@ use askama::Template;
 
 use super::assets;
 use super::pages::Shell;
+use super::policy::{NodeOrigins, policy};
 use crate::api::common::{ApiError, ProblemKind};
-
-/// Nothing is loaded from elsewhere, no code stands in a page, nobody frames us. WebAssembly is our own
-/// hash, which has a permission of its own; `connect-src` is what the scripts ask this site.
-const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; \
-                      style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// What every page needs.
 pub(super) fn shell() -> Shell {
     Shell { assets: assets::VERSION.clone(), version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
-/// The answer with a page.
+/// The answer with a page that loads nothing from elsewhere.
 pub(super) fn page(status: StatusCode, page: &impl Template) -> Result<HttpResponse, ApiError> {
+    page_with(status, page, &NodeOrigins::default())
+}
+
+/// The answer with a page that reads from these nodes.
+pub(super) fn page_with(
+    status: StatusCode,
+    page: &impl Template,
+    nodes: &NodeOrigins,
+) -> Result<HttpResponse, ApiError> {
     let html = page.render().map_err(|error| {
         tracing::error!(%error, "a page cannot be rendered");
         ApiError::new(
@@ -31,7 +36,7 @@ pub(super) fn page(status: StatusCode, page: &impl Template) -> Result<HttpRespo
     Ok(HttpResponse::build(status)
         .content_type("text/html; charset=utf-8")
         .insert_header((CACHE_CONTROL, "private, no-store"))
-        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((header::CONTENT_SECURITY_POLICY, policy(nodes)))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::REFERRER_POLICY, "same-origin"))
         .insert_header(("cross-origin-opener-policy", "same-origin"))

@@ -66,6 +66,18 @@ async fn every_page_is_there_and_safe() {
             );
         }
     }
+    let policy = async |path: &str| {
+        let answer = cluster.get(path).header("accept", "text/html").send().await.unwrap();
+        answer.headers()["content-security-policy"].to_str().unwrap().to_owned()
+    };
+    let nodes: serde_json::Value = cluster.get("/api/v1/nodes").send().await.unwrap().json().await.unwrap();
+    let of_file = policy(&format!("/files/{sha1}")).await;
+    for node in nodes["nodes"].as_array().unwrap() {
+        let origin = node["public_url"].as_str().unwrap().trim_end_matches('/');
+        assert_eq!(of_file.matches(origin).count(), 4, "{origin} in {of_file}");
+        assert!(!policy("/").await.contains(origin) && !policy("/files").await.contains(origin));
+    }
+    assert_eq!(of_file.matches("http").count(), 8, "{of_file}");
     assert_eq!(cluster.get("/static/..%2fCargo.toml").send().await.unwrap().status(), StatusCode::NOT_FOUND);
     cluster.stop().await;
 }

@@ -40,6 +40,8 @@ pub struct ReplicaAt {
     pub replica: Replica,
     /// Its node as the ledger remembers it.
     pub node: NodeWithCounts,
+    /// Where people download from the node, if it was heard of since the start.
+    pub public_url: Option<url::Url>,
     /// Whether the node answers now.
     pub healthy: bool,
 }
@@ -173,6 +175,7 @@ impl Catalog {
                 Some(ReplicaAt {
                     replica: replica.clone(),
                     node: node.clone(),
+                    public_url: self.membership.get(replica.node).map(|member| member.public_url.clone()),
                     healthy: self.membership.healthy(replica.node).is_some(),
                 })
             })
