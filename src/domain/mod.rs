@@ -5,6 +5,7 @@
 mod digest;
 mod generation;
 mod id;
+mod inline;
 mod name;
 mod place;
 mod text;
@@ -13,6 +14,7 @@ mod time;
 pub use digest::{InvalidDigest, Sha1, Sha256};
 pub use generation::Generation;
 pub use id::{ClusterId, FileId, InvalidId, KeyId, NodeId, UploadId};
+pub use inline::{InlineKind, InlineType};
 pub use name::{FileName, InvalidName, MediaType};
 pub use place::{Coordinates, CountryCode, InvalidPlace, Place};
 pub use text::{InvalidText, Label};

@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use super::TicketError;
 use super::encode::Encoder;
 use super::key::{NodeKey, NodeKeys};
-use crate::domain::{FileName, Generation, KeyId, MediaType, NodeId, Sha1, Timestamp};
+use crate::domain::{FileName, Generation, InlineType, KeyId, MediaType, NodeId, Sha1, Timestamp};
 
 /// What stays as it is in a URL: RFC 3986's unreserved characters.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -25,22 +25,45 @@ pub fn link_expiry(now: Timestamp, life: Duration, step: Duration) -> Timestamp 
     Timestamp::from_millis(if rest == 0 { earliest } else { earliest.saturating_add(step - rest) })
 }
 
-/// How a browser is to take the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a browser is to take the answer, and what the content is said to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Disposition {
-    /// Save it.
-    Attachment,
+    /// Save it. It may be said to be anything.
+    Attachment(MediaType),
+    /// Show it, as one of the types that may be shown. A link of another type can neither be made nor
+    /// read, also under a right signature.
+    Inline(InlineType),
 }
 
 impl Disposition {
-    const fn as_str(self) -> &'static str {
+    /// Shows what may be shown, and saves everything else.
+    #[must_use]
+    pub fn shown(name: &FileName, media_type: MediaType) -> Self {
+        InlineType::of(name, &media_type).map_or(Self::Attachment(media_type), Self::Inline)
+    }
+
+    const fn as_str(&self) -> &'static str {
         match self {
-            Self::Attachment => "attachment",
+            Self::Attachment(_) => "attachment",
+            Self::Inline(_) => "inline",
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        (text == Self::Attachment.as_str()).then_some(Self::Attachment)
+    /// What the content is said to be.
+    #[must_use]
+    pub fn media_type(&self) -> &str {
+        match self {
+            Self::Attachment(media_type) => media_type.as_str(),
+            Self::Inline(inline) => inline.as_str(),
+        }
+    }
+
+    fn parse(text: &str, media_type: &str) -> Option<Self> {
+        match text {
+            "attachment" => Some(Self::Attachment(MediaType::parse(media_type))),
+            "inline" => InlineType::parse(media_type).map(Self::Inline),
+            _ => None,
+        }
     }
 }
 
@@ -53,9 +76,7 @@ pub struct LinkTicket {
     pub sha1: Sha1,
     /// Under which name it is saved.
     pub name: FileName,
-    /// What it is said to be.
-    pub media_type: MediaType,
-    /// How it is to be taken.
+    /// How it is to be taken, and what it is said to be.
     pub disposition: Disposition,
     /// The decision that put the replica there, or a later one.
     pub generation: Generation,
@@ -65,13 +86,17 @@ pub struct LinkTicket {
 
 impl LinkTicket {
     fn message(&self) -> Vec<u8> {
+        self.message_as(self.disposition.as_str(), self.disposition.media_type())
+    }
+
+    fn message_as(&self, disposition: &str, media_type: &str) -> Vec<u8> {
         Encoder::new("closeby link v1")
             .bytes(b"read")
             .bytes(self.node.as_bytes())
             .bytes(self.sha1.as_bytes())
             .bytes(self.name.as_str().as_bytes())
-            .bytes(self.media_type.as_str().as_bytes())
-            .bytes(self.disposition.as_str().as_bytes())
+            .bytes(media_type.as_bytes())
+            .bytes(disposition.as_bytes())
             .number(self.generation.epoch)
             .number(self.generation.number)
             .bytes(&self.expires.as_millis().to_be_bytes())
@@ -94,7 +119,7 @@ impl LinkTicket {
             self.generation,
             self.expires.as_millis(),
             self.disposition.as_str(),
-            utf8_percent_encode(self.media_type.as_str(), ESCAPED),
+            utf8_percent_encode(self.disposition.media_type(), ESCAPED),
         )
     }
 
@@ -156,8 +181,7 @@ impl LinkTicket {
             node: node.parse().ok()?,
             sha1: sha1.parse().ok()?,
             name: FileName::parse(&decoded_name).ok()?,
-            media_type: MediaType::parse(&media),
-            disposition: Disposition::parse(&disposition)?,
+            disposition: Disposition::parse(&disposition, &media)?,
             generation: generation.parse().ok()?,
             expires: Timestamp::from_millis(expires.parse().ok()?),
         };

@@ -26,13 +26,20 @@ fn keys() -> NodeKeys {
     NodeKeys::new(vec![key(1)])
 }
 
+fn attachment(media_type: &str) -> Disposition {
+    Disposition::Attachment(MediaType::parse(media_type))
+}
+
+fn inline(media_type: &str) -> Disposition {
+    Disposition::Inline(InlineType::parse(media_type).unwrap())
+}
+
 fn ticket() -> LinkTicket {
     LinkTicket {
         node: node(),
         sha1: Sha1::new([0xcd; 20]),
         name: FileName::parse("häuser & co/mp 1.txt").unwrap(),
-        media_type: MediaType::parse("text/plain; charset=utf-8"),
-        disposition: Disposition::Attachment,
+        disposition: attachment("text/plain; charset=utf-8"),
         generation: Generation { epoch: 1, number: 7 },
         expires: expiry(NOW),
     }
@@ -176,11 +183,13 @@ fn the_path_counts() {
 
 #[test]
 fn what_is_signed_holds_every_field() {
-    let changes: [fn(&mut LinkTicket); 7] = [
+    let changes: [fn(&mut LinkTicket); 9] = [
         |ticket| ticket.node = NodeId::from_bytes([0xac; 16]),
         |ticket| ticket.sha1 = Sha1::new([0xce; 20]),
         |ticket| ticket.name = FileName::parse("other").unwrap(),
-        |ticket| ticket.media_type = MediaType::parse("text/html"),
+        |ticket| ticket.disposition = attachment("text/html"),
+        |ticket| ticket.disposition = inline("text/plain; charset=utf-8"),
+        |ticket| ticket.disposition = inline("image/png"),
         |ticket| ticket.generation.epoch += 1,
         |ticket| ticket.generation.number += 1,
         |ticket| ticket.expires = ticket.expires.saturating_add(Duration::from_millis(1)),
@@ -253,13 +262,68 @@ fn two_keys_can_live_at_once() {
     assert_eq!(both.newest().unwrap().id(), KeyId(2));
 }
 
+#[test]
+fn a_link_for_showing_holds_its_type() {
+    let types = ["image/png", "video/mp4", "text/plain; charset=utf-8", "application/pdf"];
+    for media_type in types {
+        let given = LinkTicket { disposition: inline(media_type), ..ticket() };
+        let link = given.sign(&key(1));
+        assert_eq!(check(&link, NOW), Ok(given));
+        // Neither into another type nor into the other disposition, in either direction.
+        let shown = format!("&d=inline&m={}&", utf8_percent_encode(media_type, ESCAPED));
+        assert!(link.contains(&shown), "{link}");
+        for other in
+            types.into_iter().filter(|other| *other != media_type).chain(["text/html", "image/svg+xml"])
+        {
+            let other =
+                link.replace(&shown, &format!("&d=inline&m={}&", utf8_percent_encode(other, ESCAPED)));
+            assert_ne!(other, link);
+            assert_eq!(check(&other, NOW), Err(TicketError::Forbidden), "{other}");
+        }
+        assert_eq!(check(&link.replace("&d=inline&", "&d=attachment&"), NOW), Err(TicketError::Forbidden));
+        let saved = LinkTicket { disposition: attachment(media_type), ..ticket() }.sign(&key(1));
+        assert!(check(&saved, NOW).is_ok());
+        assert_eq!(check(&saved.replace("&d=attachment&", "&d=inline&"), NOW), Err(TicketError::Forbidden));
+    }
+}
+
+#[test]
+fn a_right_signature_does_not_show_what_must_not_be_shown() {
+    // As a central would sign it that knows another list: the node refuses by its own.
+    let signed = |disposition: &str, media_type: &str| {
+        let mac = URL_SAFE_NO_PAD.encode(key(1).mac(&ticket().message_as(disposition, media_type)));
+        let link = ticket().sign(&key(1));
+        let (before, _) = link.split_once("&d=").unwrap();
+        check(
+            &format!("{before}&d={disposition}&m={}&s={mac}", utf8_percent_encode(media_type, ESCAPED)),
+            NOW,
+        )
+    };
+    assert_eq!(signed("inline", "image/png").map(|ticket| ticket.disposition), Ok(inline("image/png")));
+    assert!(signed("attachment", "text/html").is_ok());
+    for media_type in [
+        "text/html",
+        "image/svg+xml",
+        "text/xml",
+        "application/xml",
+        "application/xhtml+xml",
+        "application/octet-stream",
+        "text/plain",
+        "text/plain; charset=utf-7",
+        "IMAGE/PNG",
+        "",
+    ] {
+        assert_eq!(signed("inline", media_type), Err(TicketError::Forbidden), "{media_type}");
+    }
+    assert_eq!(signed("Inline", "image/png"), Err(TicketError::Forbidden));
+}
+
 proptest! {
     #[test]
     fn any_name_and_type_come_back(name in any::<String>(), media in any::<String>(), expires in any::<i64>(), epoch: u64, number: u64) {
         let Ok(name) = FileName::parse(&name) else { return Ok(()) };
         let expires = Timestamp::from_millis(expires);
-        let media_type = MediaType::parse(&media);
-        let given = LinkTicket { name, media_type, expires, generation: Generation { epoch, number }, ..ticket() };
+        let given = LinkTicket { name, disposition: attachment(&media), expires, generation: Generation { epoch, number }, ..ticket() };
         let link = given.sign(&key(1));
         prop_assert!(link.bytes().all(|byte| byte.is_ascii_graphic()));
         prop_assert_eq!(check(&link, Timestamp::from_millis(i64::MIN)), Ok(given));
@@ -267,8 +331,7 @@ proptest! {
 
     #[test]
     fn any_media_type_that_can_be_comes_back(essence in "[a-z!#$&^_.+-]{1,20}/[A-Za-z0-9.+-]{1,20}", parameters in "(; ?[ -~]{0,40}){0,2}") {
-        let media_type = MediaType::parse(&(essence + &parameters));
-        let given = LinkTicket { media_type, ..ticket() };
+        let given = LinkTicket { disposition: attachment(&(essence + &parameters)), ..ticket() };
         prop_assert_eq!(check(&given.sign(&key(1)), NOW), Ok(given));
     }
 

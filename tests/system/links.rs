@@ -194,3 +194,52 @@ async fn the_nearest_copy_is_the_nearest_from_anywhere() {
     assert_eq!(objects.iter().map(|object| &object["status"]).collect::<Vec<_>>(), [&json!("stored"); 4]);
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_shown_is_shown_and_all_else_is_saved() {
+    let cluster = Cluster::with(two_places()).await;
+    for (name, media_type, shown) in [
+        ("photo.png", "image/png", Some("image/png")),
+        ("photo.jpg", "image/jpg", Some("image/jpeg")),
+        ("notes.md", "text/markdown", Some("text/plain; charset=utf-8")),
+        ("report.pdf", "application/pdf", Some("application/pdf")),
+        ("song.flac", "application/octet-stream", Some("audio/flac")),
+        ("page.html", "text/html", None),
+        ("page.png", "text/html", None),
+        ("page.html", "image/png", None),
+        ("drawing.svg", "image/svg+xml", None),
+        ("drawing.png", "image/svg+xml", None),
+        ("data.xml", "text/plain", None),
+        ("what.bin", "application/octet-stream", None),
+    ] {
+        let body = format!("{name} as {media_type}");
+        let answer = cluster
+            .post(&format!("/api/v1/files?name={name}"))
+            .header("content-type", media_type)
+            .body(body.clone())
+            .send()
+            .await
+            .unwrap();
+        let object: Value = answer.json().await.unwrap();
+        let link = object["url"].as_str().unwrap();
+        for (query, shown) in [("?inline=1", shown), ("?inline=0", None), ("", None)] {
+            let node = location(&cluster.redirect(&format!("{link}{query}")).await);
+            let answer = cluster.http.get(node).send().await.unwrap();
+            let field = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+            let how = field("content-disposition").split(';').next().unwrap().to_owned();
+            assert_eq!(
+                how,
+                if shown.is_some() { "inline" } else { "attachment" },
+                "{name} {media_type} {query}"
+            );
+            assert_eq!(field("x-content-type-options"), "nosniff");
+            if let Some(shown) = shown {
+                assert_eq!(field("content-type"), shown);
+            }
+            assert_eq!(answer.text().await.unwrap(), body);
+        }
+        let status = cluster.get(&format!("{link}?inline=yes")).send().await.unwrap().status();
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+    }
+    cluster.stop().await;
+}

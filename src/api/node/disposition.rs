@@ -3,6 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::domain::FileName;
+use crate::service::node::Disposition;
 
 /// What stands for itself in an extended parameter: RFC 8187's `attr-char`.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
@@ -20,20 +21,36 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// The field's value: the name for today's programs, and one in plain ASCII for old ones.
-pub(super) fn attachment(name: &FileName) -> String {
+pub(super) fn content_disposition(disposition: &Disposition, name: &FileName) -> String {
+    let how = match disposition {
+        Disposition::Attachment(_) => "attachment",
+        Disposition::Inline(_) => "inline",
+    };
     // `%` is replaced too, as some programs decode what looks percent-encoded.
     let plain = |c: char| if matches!(c, ' '..='~') && !matches!(c, '"' | '\\' | '%') { c } else { '_' };
     let fallback: String = name.as_str().chars().map(plain).collect();
     let full = utf8_percent_encode(name.as_str(), ESCAPED);
-    format!("attachment; filename=\"{fallback}\"; filename*=UTF-8''{full}")
+    format!("{how}; filename=\"{fallback}\"; filename*=UTF-8''{full}")
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::domain::{InlineType, MediaType};
     use actix_web::http::header::HeaderValue;
     use proptest::prelude::*;
+
+    fn attachment(name: &FileName) -> String {
+        content_disposition(&Disposition::Attachment(MediaType::guess(name)), name)
+    }
+
+    #[test]
+    fn what_is_shown_has_a_name_too() {
+        let inline = Disposition::Inline(InlineType::parse("image/png").unwrap());
+        let field = content_disposition(&inline, &FileName::parse("é.png").unwrap());
+        assert_eq!(field, r#"inline; filename="_.png"; filename*=UTF-8''%C3%A9.png"#);
+    }
 
     #[test]
     fn names_are_written_for_old_and_new_programs() {

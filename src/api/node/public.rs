@@ -4,28 +4,36 @@
 use actix_web::body::BoxBody;
 use actix_web::http::Method;
 use actix_web::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
-    HeaderValue,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    ETAG, HeaderName, HeaderValue,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Resource, ResponseError as _, web};
 
 use super::body::{HeadBody, content_range, many, one};
-use super::disposition::attachment;
+use super::disposition::content_disposition;
 use super::precondition::{Outcome, evaluate};
 use super::range::{Selection, select};
 use super::{ApiError, ProblemKind};
 use crate::api::common::digest_fields;
-use crate::service::node::{Download, NodeService};
+use crate::domain::InlineKind;
+use crate::service::node::{Disposition, Download, NodeService};
 
 /// On every answer under `/b/`, whatever it is.
-const ALWAYS: [(&str, &str); 6] = [
+const ALWAYS: [(&str, &str); 5] = [
     ("x-content-type-options", "nosniff"),
-    ("content-security-policy", "sandbox"),
     ("cross-origin-resource-policy", "cross-origin"),
     ("referrer-policy", "no-referrer"),
     ("access-control-allow-origin", "*"),
     ("access-control-expose-headers", "Content-Range, ETag, Repr-Digest, Content-Length, Accept-Ranges"),
 ];
+
+/// What is saved, and every error: a browser that shows it all the same runs nothing of it.
+const SAVED_POLICY: &str = "sandbox";
+/// What is shown: nothing but itself, which the browser's own page around a film loads once more.
+const SHOWN_POLICY: &str = "default-src 'none'; img-src 'self'; media-src 'self'; sandbox";
+/// A PDF document. Browsers show none in a sandbox; their viewers keep a document's scripts from the page
+/// and its origin, which has nothing to take: no cookies, no pages.
+const PDF_POLICY: &str = "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'";
 
 /// What a page elsewhere may ask before it reads (Fetch's preflight); kept for a day.
 const PREFLIGHT: [(&str, &str); 3] = [
@@ -48,8 +56,7 @@ pub(super) fn resource() -> Resource {
 async fn preflight() -> HttpResponse {
     let mut response = HttpResponse::NoContent();
     insert(&mut response, &PREFLIGHT);
-    insert(&mut response, &ALWAYS);
-    response.insert_header(("allow", "GET, HEAD, OPTIONS")).finish()
+    always(response.insert_header(("allow", "GET, HEAD, OPTIONS")).finish())
 }
 
 async fn read(service: web::Data<NodeService>, request: HttpRequest) -> HttpResponse {
@@ -61,8 +68,12 @@ async fn other_method() -> HttpResponse {
 }
 
 fn always(mut response: HttpResponse) -> HttpResponse {
+    let headers = response.headers_mut();
+    if !headers.contains_key(CONTENT_SECURITY_POLICY) {
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(SAVED_POLICY));
+    }
     for (name, value) in ALWAYS {
-        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     response
 }
@@ -89,7 +100,7 @@ async fn answer(service: &NodeService, request: &HttpRequest) -> Result<HttpResp
             // Ranges are defined for GET alone (RFC 9110 §14.2).
             let mut response = HttpResponse::Ok();
             describe(&mut response, &download, &etag);
-            response.insert_header((CONTENT_TYPE, download.media_type.as_str()));
+            response.insert_header((CONTENT_TYPE, download.disposition.media_type()));
             Ok(response.body(HeadBody(download.digests.size)))
         }
         Outcome::Answer(range) => send(&download, &etag, range),
@@ -98,7 +109,7 @@ async fn answer(service: &NodeService, request: &HttpRequest) -> Result<HttpResp
 
 fn send(download: &Download, etag: &str, range: Option<&str>) -> Result<HttpResponse, ApiError> {
     let size = download.digests.size;
-    let media_type = download.media_type.as_str();
+    let media_type = download.disposition.media_type();
     let mut response = HttpResponse::Ok();
     let (media_type, body): (String, BoxBody) =
         match range.map_or(Selection::Whole, |range| select(range, size)) {
@@ -118,6 +129,15 @@ fn send(download: &Download, etag: &str, range: Option<&str>) -> Result<HttpResp
     Ok(response.insert_header((CONTENT_TYPE, media_type)).body(body))
 }
 
+/// What a browser may do with it.
+fn policy(disposition: &Disposition) -> &'static str {
+    match disposition {
+        Disposition::Attachment(_) => SAVED_POLICY,
+        Disposition::Inline(shown) if shown.kind() == InlineKind::Pdf => PDF_POLICY,
+        Disposition::Inline(_) => SHOWN_POLICY,
+    }
+}
+
 fn unsatisfiable(size: u64) -> HttpResponse {
     let error = ApiError::new(ProblemKind::RangeNotSatisfiable, format!("the file has {size} bytes"));
     let mut response = error.error_response();
@@ -133,7 +153,8 @@ fn describe(response: &mut HttpResponseBuilder, download: &Download, etag: &str)
         .insert_header((ETAG, etag))
         .insert_header((ACCEPT_RANGES, "bytes"))
         .insert_header((CACHE_CONTROL, FOR_GOOD))
-        .insert_header((CONTENT_DISPOSITION, attachment(&download.name)));
+        .insert_header((CONTENT_SECURITY_POLICY, policy(&download.disposition)))
+        .insert_header((CONTENT_DISPOSITION, content_disposition(&download.disposition, &download.name)));
     for field in digest_fields(&download.digests) {
         response.insert_header(field);
     }

@@ -9,13 +9,14 @@ use serde::Deserialize;
 use super::metalink::metalink;
 use crate::api::common::{ApiError, ProblemKind, Site, blob_path, digest_fields};
 use crate::domain::{FileName, Sha1, Viewer};
-use crate::service::central::link::{Choice, LinkError, Wish};
+use crate::service::central::link::{Choice, Disposition, LinkError, Wish};
 
 /// The query of a link.
 #[derive(Debug, Deserialize)]
 pub(super) struct DownloadQuery {
     node: Option<String>,
     from: Option<String>,
+    inline: Option<String>,
 }
 
 /// Sends the asker to the nearest replica.
@@ -26,6 +27,7 @@ pub(super) struct DownloadQuery {
         ("name" = String, Path, description = "Decoration; the content is saved under the name of a stored file. It may be left out"),
         ("node" = Option<String>, Query, description = "From this node alone: its id, or its place's name"),
         ("from" = Option<String>, Query, description = "Count from here: an IP address, or `lat,lon`"),
+        ("inline" = Option<String>, Query, description = "`1`: to a link that a browser shows instead of saving, where the file is a raster image, audio, video, plain text or a PDF document; its media type is pinned. Everything else is saved as ever, SVG, HTML and XML among it"),
     ),
     responses(
         (status = 302, description = "To the nearest healthy replica, with `Link` to the others, `Repr-Digest` and `Digest`"),
@@ -51,7 +53,14 @@ pub(super) async fn download(
     let choice = site.links.choose(Viewer::Public, sha1, site.client(&request), wish).await?;
     let (name, media_type) =
         site.links.saved_as(Viewer::Public, &choice.blob, name.as_ref()).await.map_err(LinkError::from)?;
-    let link = site.links.link(&choice, name, media_type)?;
+    let disposition = match query.inline.as_deref() {
+        None | Some("0") => Disposition::Attachment(media_type),
+        Some("1") => Disposition::shown(&name, media_type),
+        Some(_) => {
+            return Err(ApiError::new(ProblemKind::BadRequest, "`inline` is 1, or is left out"));
+        }
+    };
+    let link = site.links.link(&choice, name, disposition)?;
     let location = format!("{}{}", site.address.node_base(&request, &link.public_url), link.path);
     let mut response = HttpResponse::Found();
     response.insert_header((LOCATION, location)).insert_header((CACHE_CONTROL, "private, no-store"));

@@ -8,7 +8,8 @@ use crate::domain::{Coordinates, FileName, MediaType, NodeId, Place, Sha1, Viewe
 use crate::geo::{Candidate, ClientAddress, GeoSource, InvalidFrom, Origin, locate, parse_from, rank};
 use crate::ledger::{Ledger, LedgerError, ReplicaState, VisibleBlob};
 use crate::metrics::Metrics;
-use crate::tickets::{Disposition, LinkTicket, link_expiry};
+pub use crate::tickets::Disposition;
+use crate::tickets::{LinkTicket, link_expiry};
 
 /// A blob as a link saw it may be so old: it never decides anything but where to read.
 const CACHE_FOR: Duration = Duration::from_secs(5);
@@ -237,15 +238,14 @@ impl LinkService {
     ///
     /// # Errors
     /// [`LinkError::NoHealthyReplica`].
-    pub fn link(&self, choice: &Choice, name: FileName, media_type: MediaType) -> Result<Link, LinkError> {
+    pub fn link(&self, choice: &Choice, name: FileName, disposition: Disposition) -> Result<Link, LinkError> {
         let best = choice.replicas.first().filter(|best| best.healthy).ok_or(LinkError::NoHealthyReplica)?;
         let member = best.member.as_ref().ok_or(LinkError::NoHealthyReplica)?;
         let ticket = LinkTicket {
             node: best.node,
             sha1: choice.blob.digests.sha1,
             name,
-            media_type,
-            disposition: Disposition::Attachment,
+            disposition,
             generation: choice.blob.generation,
             expires: link_expiry(self.ledger.now(), self.life.least, self.life.step),
         };

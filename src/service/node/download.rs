@@ -9,8 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{NodeError, NodeService, Result};
 use crate::blobs::{BlobError, BlobReader, StoredBlob};
-use crate::domain::{BlobDigests, FileName, MediaType, UploadId};
-use crate::tickets::{LinkTicket, Operation};
+use crate::domain::{BlobDigests, FileName, UploadId};
+use crate::tickets::{Disposition, LinkTicket, Operation};
 
 /// What is read from the disk at once, in bytes. A transfer holds the one that is sent and
 /// the one that is read ahead.
@@ -22,8 +22,8 @@ pub struct Download {
     pub digests: BlobDigests,
     /// Under which name it is saved.
     pub name: FileName,
-    /// What it is said to be.
-    pub media_type: MediaType,
+    /// How it is to be taken, and what it is said to be.
+    pub disposition: Disposition,
     /// Its bytes.
     pub content: Content,
 }
@@ -97,7 +97,7 @@ impl NodeService {
             return Err(BlobError::from(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)).into());
         }
         let content = Content { reader: reader.into(), permit };
-        Ok(Download { digests, name: ticket.name, media_type: ticket.media_type, content })
+        Ok(Download { digests, name: ticket.name, disposition: ticket.disposition, content })
     }
 
     /// Opens a prepared session's bytes.

@@ -34,7 +34,7 @@ use crate::wire::node::{Inventory, InventoryBlob, NodeStatus};
 
 use super::turns::Turns;
 pub use crate::blobs::BlobError as StoreError;
-pub use crate::tickets::TicketError;
+pub use crate::tickets::{Disposition, TicketError};
 pub use download::{Content, Download, READ_BYTES};
 pub use error::NodeError;
 pub use resumable::Opened;

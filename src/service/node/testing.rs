@@ -146,8 +146,7 @@ impl TestNode {
             node: self.node,
             sha1,
             name: FileName::parse(name).unwrap(),
-            media_type: MediaType::parse("text/plain"),
-            disposition: Disposition::Attachment,
+            disposition: Disposition::Attachment(MediaType::parse("text/plain")),
             generation: GENERATION,
             expires: START.saturating_add(Duration::from_hours(12)),
         }

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use reqwest::Response;
 
 use super::{Served, code, serve, serve_node};
-use crate::domain::{BlobDigests, Sha1, Timestamp, UploadId};
+use crate::domain::{BlobDigests, InlineType, Sha1, Timestamp, UploadId};
 use crate::service::node::testing::{
     BlobReader, BlobStore, Capacity, DescribedFile, Expected, InventoryPage, Prepared, PreparedSession,
     SessionOptions, StoreResult, StoredBlob, TestNode, content,
 };
 use crate::service::node::{READ_BYTES, ServiceLimits};
+use crate::tickets::{Disposition, LinkTicket};
 
 const CACHE: &str = "public, max-age=31536000, immutable";
 
@@ -112,6 +113,49 @@ async fn an_answer_says_all_that_clients_need() {
     check_always(&answer);
     assert_eq!(header(&answer, "access-control-allow-methods"), "GET, HEAD, OPTIONS");
     assert_eq!(header(&answer, "access-control-allow-headers"), "Range, If-Range, If-None-Match, If-Match");
+}
+
+#[tokio::test]
+async fn a_link_for_showing_pins_the_type_and_nothing_is_run() {
+    let node = serve().await;
+    let blob = node.store(b"<script>alert(1)</script>").await;
+    let shown = "default-src 'none'; img-src 'self'; media-src 'self'; sandbox";
+    for (media_type, policy) in [
+        ("image/png", shown),
+        ("video/mp4", shown),
+        ("text/plain; charset=utf-8", shown),
+        ("application/pdf", "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'"),
+    ] {
+        let disposition = Disposition::Inline(InlineType::parse(media_type).unwrap());
+        let link = LinkTicket { disposition, ..node.link(blob.sha1, "a b.png") }.sign(&node.key);
+        for (range, status) in [("", 200), ("bytes=0-3", 206)] {
+            let fields: &[(&str, &str)] = if range.is_empty() { &[] } else { &[("range", range)] };
+            let answer = ask(&node, &link, fields).await;
+            assert_eq!(answer.status(), status);
+            for (name, value) in [
+                ("content-type", media_type),
+                ("content-disposition", "inline; filename=\"a b.png\"; filename*=UTF-8''a%20b.png"),
+                ("content-security-policy", policy),
+                ("x-content-type-options", "nosniff"),
+                ("access-control-allow-origin", "*"),
+            ] {
+                assert_eq!(header(&answer, name), value, "{media_type}: {name}");
+            }
+        }
+        let escaped =
+            media_type.replace('/', "%2F").replace(';', "%3B").replace(' ', "%20").replace('=', "%3D");
+        for other in [
+            link.replace(&format!("&m={escaped}&"), "&m=text%2Fhtml&"),
+            link.replace(&format!("&m={escaped}&"), "&m=image%2Fwebp&"),
+            link.replace("&d=inline&", "&d=attachment&"),
+            node.link_to(&blob, "a b.png").replace("&d=attachment&", "&d=inline&"),
+        ] {
+            assert_ne!(other, link);
+            let answer = ask(&node, &other, &[]).await;
+            assert_eq!(header(&answer, "content-security-policy"), "sandbox");
+            assert_eq!(code(answer).await, (403, "forbidden".into()), "{other}");
+        }
+    }
 }
 
 #[tokio::test]
