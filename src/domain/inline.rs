@@ -114,16 +114,22 @@ impl InlineType {
     /// is pinned, and browsers are told to look for no other.
     #[must_use]
     pub fn of(name: &FileName, media_type: &MediaType) -> Option<Self> {
-        let (said, guessed) = (essence(media_type), essence(&MediaType::guess(name)));
-        if is_markup(&said) || is_markup(&guessed) {
+        if Self::refuses(name, media_type) {
             return None;
         }
+        let (said, guessed) = (essence(media_type), essence(&MediaType::guess(name)));
         if said != MediaType::UNKNOWN {
             return Self::of_essence(&said);
         }
         let ending = name.as_str().rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
         let is_text = || ending.is_some_and(|ending| TEXT_ENDINGS.contains(&ending.as_str()));
         Self::of_essence(&guessed).or_else(|| is_text().then(|| Self::parse(PLAIN_TEXT)).flatten())
+    }
+
+    /// Whether a file is kept from being shown because browsers would run it, or because it is markup.
+    #[must_use]
+    pub fn refuses(name: &FileName, media_type: &MediaType) -> bool {
+        is_markup(&essence(media_type)) || is_markup(&essence(&MediaType::guess(name)))
     }
 
     fn of_essence(essence: &str) -> Option<Self> {
@@ -250,6 +256,11 @@ mod tests {
                 assert_eq!(of(name, media_type), None, "{name} {media_type}");
             }
         }
+        let refuses = |name: &str, media_type: &str| {
+            InlineType::refuses(&FileName::parse(name).unwrap(), &MediaType::parse(media_type))
+        };
+        assert!(refuses("a.svg", "image/png") && refuses("a.png", "text/html"));
+        assert!(!refuses("a.png", "image/png") && !refuses("a.zip", "application/zip"));
         for name in ["a.html", "a.HTM", "a.svg", "a.xml", "a.xhtml", "a.xsl", "a.rss"] {
             for media_type in ["text/plain", "image/png", "application/octet-stream", "application/pdf"] {
                 assert_eq!(of(name, media_type), None, "{name} {media_type}");

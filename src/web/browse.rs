@@ -5,17 +5,17 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use super::pages::{
-    FilePage, FilesPage, IndexPage, NameView, Notice, ReaderKnownBy, ReaderView, ReplicaView, ServersPage,
-    Standing,
+    FilePage, FilesPage, FromView, IndexPage, NameView, Notice, PreviewView, ReaderKnownBy, ReaderView,
+    ReplicaView, ServersPage, Standing,
 };
 use super::policy::NodeOrigins;
 use super::respond::{page, page_with, shell};
 use super::views;
-use crate::api::common::{ApiError, ProblemKind, Site, blob_path, file_url};
-use crate::domain::{Sha1, Timestamp, Viewer};
+use crate::api::common::{ApiError, ProblemKind, Site, blob_path, encode_segment, file_url};
+use crate::domain::{InlineType, Sha1, Timestamp, Viewer};
 use crate::service::central::catalog::{Detail, NodeStanding, ReplicaAt};
-use crate::service::central::link::{Choice, LinkService, Wish};
-use crate::service::central::{Cursor, ReplicaState};
+use crate::service::central::link::{Choice, LinkError, LinkService, Wish};
+use crate::service::central::{Cursor, FileRecord, ReplicaState};
 use crate::service::central::{KnownBy, is_near};
 
 pub(super) async fn index(site: web::Data<Site>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -102,18 +102,38 @@ pub(super) async fn file(
         .detail(Viewer::Public, sha1)
         .await?
         .ok_or_else(|| ApiError::new(ProblemKind::NotFound, "no file with this SHA-1 is stored here"))?;
-    let wish = Wish { from: query.from.as_deref(), node: None };
-    let choice = site.links.choose(Viewer::Public, sha1, site.client(&request), wish).await?;
+    let mut from =
+        FromView { given: query.from.as_deref().unwrap_or_default().trim().to_owned(), error: None };
+    let wish = Wish { from: Some(from.given.as_str()).filter(|given| !given.is_empty()), node: None };
+    let choice = match site.links.choose(Viewer::Public, sha1, site.client(&request), wish).await {
+        // The page says so beside the field, and counts from the reader's own place.
+        Err(LinkError::InvalidFrom(_)) => {
+            from.error = Some(
+                "That is no place. Give latitude and longitude such as -33.87, 151.21, or an IP address \
+                 such as 203.5.76.1."
+                    .to_owned(),
+            );
+            site.links.choose(Viewer::Public, sha1, site.client(&request), Wish::default()).await?
+        }
+        choice => choice?,
+    };
+    let status = if from.error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let now = site.catalog.now();
     let record = &detail.blob.file;
-    let nodes = NodeOrigins::new(
-        detail
-            .replicas
-            .iter()
-            .filter_map(|at| Some(site.address.node_base(&request, at.public_url.as_ref()?))),
-    );
+    let node_bases: Vec<String> = detail
+        .replicas
+        .iter()
+        .filter_map(|at| Some(site.address.node_base(&request, at.public_url.as_ref()?)))
+        .collect();
+    let nodes = NodeOrigins::new(node_bases.iter().cloned());
+    // A node that the policy cannot name would be blocked: then nothing is asked of any.
+    let preview = if node_bases.iter().all(|base| nodes.has(base)) {
+        preview(record, &from)
+    } else {
+        PreviewView::None
+    };
     page_with(
-        StatusCode::OK,
+        status,
         &FilePage {
             shell: shell(),
             name: record.name.to_string(),
@@ -124,6 +144,8 @@ pub(super) async fn file(
             added: views::moment(record.created_at, now),
             url: file_url(&base_url, record),
             metalink_url: format!("{base_url}{}.meta4", blob_path(sha1)),
+            preview,
+            from,
             names: detail
                 .files
                 .iter()
@@ -138,6 +160,20 @@ pub(super) async fn file(
         },
         &nodes,
     )
+}
+
+/// What is shown of a file. It is asked for at this site, which sends the reader to the nearest copy.
+fn preview(file: &FileRecord, from: &FromView) -> PreviewView {
+    let Some(inline) = InlineType::of(&file.name, &file.media_type) else {
+        let refused = InlineType::refuses(&file.name, &file.media_type);
+        return if refused { PreviewView::Refused } else { PreviewView::None };
+    };
+    let name = encode_segment(file.name.as_str());
+    let mut url = format!("{}/{name}?inline=1", blob_path(file.blob.sha1));
+    if from.error.is_none() && !from.given.is_empty() {
+        url.push_str(&format!("&from={}", encode_segment(&from.given)));
+    }
+    PreviewView::Shown { kind: inline.kind(), url }
 }
 
 fn reader(choice: &Choice) -> ReaderView {

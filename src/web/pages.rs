@@ -6,12 +6,16 @@
 
 mod file;
 mod map;
+mod preview;
+mod qr;
 mod text;
 
 use askama::Template;
 
-pub use file::{FilePage, NameView, ReaderKnownBy, ReaderView, ReplicaView, Standing};
+pub use file::{FilePage, FromView, NameView, ReaderKnownBy, ReaderView, ReplicaView, Standing};
 pub use map::{MapPoint, Mark, WorldMap, map_x, map_y};
+pub use preview::PreviewView;
+pub use qr::QrView;
 pub use text::{
     advice, counted, human_ago, human_bytes, human_count, human_km, human_limit, listed, shell_word,
 };

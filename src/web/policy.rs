@@ -13,6 +13,11 @@ impl NodeOrigins {
         origins.dedup();
         Self(origins)
     }
+
+    /// Whether a page may read from this one.
+    pub(super) fn has(&self, base: &str) -> bool {
+        self.0.iter().any(|origin| origin == base)
+    }
 }
 
 /// Whether the text is a `host-source` with a scheme, a host and perhaps a port (CSP3 §2.3.1). An IPv6
@@ -87,6 +92,7 @@ mod tests {
             assert!(policy.split("; ").any(|part| part == wanted), "{wanted} in {policy}");
         }
         assert_eq!(policy.matches("b.example").count(), 4, "{policy}");
+        assert!(nodes.has("http://127.0.0.1:81") && !nodes.has("http://127.0.0.1"));
     }
 
     #[test]

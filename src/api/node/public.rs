@@ -29,8 +29,10 @@ const ALWAYS: [(&str, &str); 5] = [
 
 /// What is saved, and every error: a browser that shows it all the same runs nothing of it.
 const SAVED_POLICY: &str = "sandbox";
-/// What is shown: nothing but itself, which the browser's own page around a film loads once more.
-const SHOWN_POLICY: &str = "default-src 'none'; img-src 'self'; media-src 'self'; sandbox";
+/// What is shown: nothing but itself, which the browser's own page around a film loads once more. That
+/// page, around a film or an image, has looks of its own.
+const SHOWN_POLICY: &str =
+    "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox";
 /// A PDF document. Browsers show none in a sandbox; their viewers keep a document's scripts from the page
 /// and its origin, which has nothing to take: no cookies, no pages.
 const PDF_POLICY: &str = "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'";

@@ -2,8 +2,11 @@
 
 use askama::Template;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::preview::Preview;
 use super::text::{badge_of, counted, human_bytes, human_km, kind_of, listed, shell_word};
-use super::{MapPoint, Mark, Moment, Shell, WorldMap};
+use super::{MapPoint, Mark, Moment, PreviewView, QrView, Shell, WorldMap};
 
 /// `/files/{sha1}`: one content, where it is, and how to get it.
 #[derive(Debug, Clone, Template)]
@@ -29,12 +32,32 @@ pub struct FilePage {
     pub metalink_url: String,
     /// Where this site is, without a slash at the end.
     pub base_url: String,
+    /// What is shown of it.
+    pub preview: PreviewView,
+    /// What the reader wants distances to count from.
+    pub from: FromView,
     /// The files on it, oldest first.
     pub names: Vec<NameView>,
     /// Who reads this page.
     pub reader: ReaderView,
     /// Its copies, in order of choice.
     pub replicas: Vec<ReplicaView>,
+}
+
+/// From where the reader wants distances to count.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FromView {
+    /// What was asked for: an address or `lat,lon`. Empty where nothing was.
+    pub given: String,
+    /// Why that was not followed, as a sentence.
+    pub error: Option<String>,
+}
+
+impl FromView {
+    /// What was asked for and followed.
+    fn followed(&self) -> Option<&str> {
+        (!self.given.is_empty() && self.error.is_none()).then_some(self.given.as_str())
+    }
 }
 
 /// A name of a content.
@@ -186,6 +209,37 @@ impl FilePage {
         listed(&self.with(standing).iter().map(|replica| replica.place.as_str()).collect::<Vec<_>>())
     }
 
+    /// The link of the button: the lasting one, counted from where the page counts.
+    fn download_url(&self) -> String {
+        match self.from.followed() {
+            Some(from) => format!("{}?from={}", self.url, encode(from)),
+            None => self.url.clone(),
+        }
+    }
+
+    /// What is shown of the content, where a copy can be read.
+    fn shown(&self) -> Option<Preview<'_>> {
+        match &self.preview {
+            PreviewView::Shown { kind, url } if self.is_readable() && self.size_bytes > 0 => {
+                Some(Preview { kind: *kind, url, size_bytes: self.size_bytes })
+            }
+            _ => None,
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        self.preview == PreviewView::Refused && self.is_readable()
+    }
+
+    /// The lasting link without its name, which anybody can type.
+    fn short_url(&self) -> String {
+        format!("{}/d/{}", self.base_url, self.sha1)
+    }
+
+    fn qr(&self) -> Option<QrView> {
+        QrView::new(&self.short_url())
+    }
+
     /// Where the next download comes from, for the button.
     pub(super) fn source(&self) -> String {
         let nearest = self.with(Standing::Nearest);
@@ -202,6 +256,15 @@ impl FilePage {
     /// How the reader's place is known.
     fn where_from(&self) -> String {
         let place = &self.reader.place;
+        if let Some(asked) = self.from.followed() {
+            return match self.reader.known_by {
+                ReaderKnownBy::Given => format!("Counted from {place}, as you asked."),
+                ReaderKnownBy::Address => format!("Counted from near {place}, where {asked} points to."),
+                ReaderKnownBy::Central => format!(
+                    "{asked} does not tell where it is, so distances count from this site’s own place, {place}."
+                ),
+            };
+        }
         match self.reader.known_by {
             ReaderKnownBy::Address => format!("Your address points to somewhere near {place}."),
             ReaderKnownBy::Given => format!("Counted from {place}, as you asked."),
@@ -252,9 +315,10 @@ impl FilePage {
             })
             .collect();
         points.push(MapPoint {
-            label: match self.reader.known_by {
-                ReaderKnownBy::Central => "This site".to_owned(),
-                _ => "You".to_owned(),
+            label: match (self.reader.known_by, self.from.followed()) {
+                (ReaderKnownBy::Central, _) => "This site".to_owned(),
+                (_, Some(_)) => self.reader.place.clone(),
+                (_, None) => "You".to_owned(),
             },
             lat: self.reader.lat,
             lon: self.reader.lon,
@@ -266,13 +330,21 @@ impl FilePage {
             .map(|replica| format!("{} ({})", replica.place, replica.distance()))
             .collect();
         let description = format!("World map: {} and the copies in {}.", self.reader.place, listed(&copies));
-        WorldMap::new(description, &points)
+        match &self.with(Standing::Nearest)[..] {
+            [nearest] => WorldMap::measured(description, &points, &nearest.distance()),
+            _ => WorldMap::new(description, &points),
+        }
     }
 
     pub(super) fn curl(&self) -> String {
         // The link without its name: a stranger chose that, and in a command line it could carry letters
         // that reorder it. With -OJ the answer names the file, and nothing is overwritten.
-        format!("curl -fLOJ {}", shell_word(&format!("{}/d/{}", self.base_url, self.sha1)))
+        format!("curl -fLOJ {}", shell_word(&self.short_url()))
+    }
+
+    pub(super) fn wget(&self) -> String {
+        // The answer names the file here, too; a name that is taken gets a number.
+        format!("wget --content-disposition {}", shell_word(&self.short_url()))
     }
 
     pub(super) fn aria2(&self) -> String {
@@ -282,4 +354,9 @@ impl FilePage {
     pub(super) fn closeby(&self) -> String {
         format!("closeby get {} --server {}", self.sha1, shell_word(&self.base_url))
     }
+}
+
+/// A text as a parameter of a query.
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }

@@ -77,6 +77,19 @@ pub struct WorldMap {
     pub ways: Vec<Way>,
     /// The points, the reader last (on top).
     pub points: Vec<PlacedPoint>,
+    /// How long the chosen way is, beside it.
+    pub distance: Option<PlacedLabel>,
+}
+
+/// A text of its own on the map.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlacedLabel {
+    /// From the left in percent.
+    pub x: String,
+    /// From the top in percent.
+    pub y: String,
+    /// The text.
+    pub label: Label,
 }
 
 /// A way along the shortest line on the globe.
@@ -151,7 +164,17 @@ impl WorldMap {
                 }
             })
             .collect();
-        Self { description, ways, points }
+        Self { description, ways, points, distance: None }
+    }
+
+    /// The same with a text beside the chosen way, where there is one such way and room for the text.
+    #[must_use]
+    pub fn measured(description: String, points: &[MapPoint], distance: &str) -> Self {
+        let mut map = Self::new(description, points);
+        let mut points = merge(points);
+        points.sort_by_key(|(point, _)| point.mark);
+        map.distance = place_distance(&points, &map, distance);
+        map
     }
 }
 
@@ -196,28 +219,14 @@ fn shown_percent(point: &MapPoint) -> (f64, f64) {
 ///
 /// Distances are taken on the ellipsoid elsewhere; for a drawing the sphere is exact enough.
 fn way(from_lat: f64, from_lon: f64, to_lat: f64, to_lon: f64) -> String {
-    let from = to_vector(from_lat, from_lon);
-    let to = to_vector(to_lat, to_lon);
-    let dot: f64 = from.iter().zip(to).map(|(a, b)| a * b).sum();
-    let angle = dot.clamp(-1.0, 1.0).acos();
-    if angle < 1e-6 {
+    if angle_between((from_lat, from_lon), (to_lat, to_lon)) < 1e-6 {
         return String::new();
     }
     let mut path = String::new();
     let mut previous: Option<(f64, f64)> = None;
     for step in 0..=WAY_STEPS {
         let share = f64::from(step) / f64::from(WAY_STEPS);
-        let (lat, lon) = if step == 0 {
-            (from_lat, from_lon)
-        } else if step == WAY_STEPS {
-            (to_lat, to_lon)
-        } else if PI - angle < 1e-6 {
-            // Opposite ends of the world: every way is as short; take the straight one of the map.
-            (from_lat + (to_lat - from_lat) * share, from_lon + (to_lon - from_lon) * share)
-        } else {
-            let (a, b) = (((1.0 - share) * angle).sin(), (share * angle).sin());
-            to_degrees(std::array::from_fn(|axis| from[axis] * a + to[axis] * b))
-        };
+        let (lat, lon) = on_way((from_lat, from_lon), (to_lat, to_lon), share);
         match previous {
             None => push_point(&mut path, 'M', lat, lon),
             Some((before_lat, before_lon)) if (lon - before_lon).abs() > 180.0 => {
@@ -236,6 +245,30 @@ fn way(from_lat: f64, from_lon: f64, to_lat: f64, to_lon: f64) -> String {
         previous = Some((lat, lon));
     }
     path
+}
+
+/// The angle between two places, seen from the middle of the globe.
+fn angle_between(from: (f64, f64), to: (f64, f64)) -> f64 {
+    let (from, to) = (to_vector(from.0, from.1), to_vector(to.0, to.1));
+    let dot: f64 = from.iter().zip(to).map(|(a, b)| a * b).sum();
+    dot.clamp(-1.0, 1.0).acos()
+}
+
+/// The place after a share of the way, as degrees north and east.
+fn on_way(from: (f64, f64), to: (f64, f64), share: f64) -> (f64, f64) {
+    let angle = angle_between(from, to);
+    if share <= 0.0 {
+        from
+    } else if share >= 1.0 {
+        to
+    } else if PI - angle < 1e-6 {
+        // Opposite ends of the world: every way is as short; take the straight one of the map.
+        (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share)
+    } else {
+        let (a, b) = (((1.0 - share) * angle).sin(), (share * angle).sin());
+        let (from, to) = (to_vector(from.0, from.1), to_vector(to.0, to.1));
+        to_degrees(std::array::from_fn(|axis| from[axis] * a + to[axis] * b))
+    }
 }
 
 fn push_point(path: &mut String, command: char, lat: f64, lon: f64) {
@@ -268,6 +301,10 @@ impl Area {
             && other.left < self.right
             && self.top < other.bottom
             && other.top < self.bottom
+    }
+
+    fn holds(&self, (x, y): (f64, f64)) -> bool {
+        (self.left..self.right).contains(&x) && (self.top..self.bottom).contains(&y)
     }
 
     fn is_within(&self, other: &Self) -> bool {
@@ -306,7 +343,10 @@ fn place_labels(points: &[(MapPoint, String)]) -> Vec<Option<Label>> {
                 labels[index] = SIDES.into_iter().find_map(|(anchor, dx, dy)| {
                     let text = cut(&points[index].1);
                     let label = Label { text, anchor, dx, dy, class };
-                    let fits = widths.iter().all(|width| is_free(&label, index, points, &labels, *width));
+                    let own = shown_percent(&points[index].0);
+                    let fits = widths.iter().all(|width| {
+                        is_free(label.area(on_screen(own, *width)), Some(index), points, &labels, *width)
+                    });
                     fits.then_some(label)
                 });
             }
@@ -315,22 +355,71 @@ fn place_labels(points: &[(MapPoint, String)]) -> Vec<Option<Label>> {
     labels
 }
 
-/// Whether a point's name stays on a map of this width and covers no other point or name.
+/// Shares of the way at which its length may stand, and the sides, in order of preference.
+const WAY_SHARES: [f64; 5] = [0.5, 0.4, 0.6, 0.3, 0.7];
+const WAY_SIDES: [(&str, i32, i32); 8] = [
+    ("middle", 0, -8),
+    ("middle", 0, 18),
+    ("start", 10, 4),
+    ("end", -10, 4),
+    ("start", 8, -6),
+    ("end", -8, -6),
+    ("start", 8, 16),
+    ("end", -8, 16),
+];
+
+/// Puts the length of the one chosen way beside it, where that covers nothing, no way either.
+fn place_distance(points: &[(MapPoint, String)], map: &WorldMap, text: &str) -> Option<PlacedLabel> {
+    let of = |mark: Mark| points.iter().map(|(point, _)| point).filter(move |point| point.mark == mark);
+    let reader = of(Mark::Reader).next()?;
+    let mut chosen = of(Mark::Chosen);
+    let (Some(chosen), None) = (chosen.next(), chosen.next()) else { return None };
+    let labels: Vec<Option<Label>> = map.points.iter().map(|point| point.label.clone()).collect();
+    let ways: Vec<(f64, f64)> = points
+        .iter()
+        .filter(|(point, _)| point.mark != Mark::Reader)
+        .flat_map(|(point, _)| {
+            (0..=WAY_STEPS).map(|step| {
+                let share = f64::from(step) / f64::from(WAY_STEPS);
+                let (lat, lon) = on_way((reader.lat, reader.lon), (point.lat, point.lon), share);
+                shown_percent(&MapPoint { lat, lon, ..point.clone() })
+            })
+        })
+        .collect();
+    SCREENS.into_iter().find_map(|(widths, class)| {
+        WAY_SHARES.into_iter().find_map(|share| {
+            let (lat, lon) = on_way((reader.lat, reader.lon), (chosen.lat, chosen.lon), share);
+            let at = shown_percent(&MapPoint { lat, lon, ..reader.clone() });
+            WAY_SIDES.into_iter().find_map(|(anchor, dx, dy)| {
+                let label = Label { text: text.to_owned(), anchor, dx, dy, class };
+                let fits = widths.iter().all(|width| {
+                    let area = label.area(on_screen(at, *width));
+                    let crosses = ways.iter().any(|step| area.holds(on_screen(*step, *width)));
+                    !crosses && is_free(area, None, points, &labels, *width)
+                });
+                fits.then(|| PlacedLabel { x: format!("{:.2}%", at.0), y: format!("{:.2}%", at.1), label })
+            })
+        })
+    })
+}
+
+/// A place in percent as pixels on a map of this width.
+fn on_screen((x, y): (f64, f64), width: f64) -> (f64, f64) {
+    (x / 100.0 * width, y / 100.0 * width * SHOWN_HEIGHT / FIELD_WIDTH)
+}
+
+/// Whether a text stays on a map of this width and covers no point or name but its own.
 fn is_free(
-    label: &Label,
-    index: usize,
+    area: Area,
+    own: Option<usize>,
     points: &[(MapPoint, String)],
     labels: &[Option<Label>],
     width: f64,
 ) -> bool {
     let height = width * SHOWN_HEIGHT / FIELD_WIDTH;
-    let at = |index: usize| {
-        let (x, y) = shown_percent(&points[index].0);
-        (x / 100.0 * width, y / 100.0 * height)
-    };
-    let area = label.area(at(index));
+    let at = |index: usize| on_screen(shown_percent(&points[index].0), width);
     let map = Area { left: 2.0, top: 2.0, right: width - 2.0, bottom: height - 2.0 };
-    let others = (0..points.len()).filter(|other| *other != index);
+    let others = (0..points.len()).filter(|other| Some(*other) != own);
     area.is_within(&map)
         && others.into_iter().all(|other| {
             let (x, y) = at(other);
@@ -460,6 +549,39 @@ mod tests {
             assert!(shown.len() >= 3);
             for (index, area) in shown.iter().enumerate() {
                 assert!(shown[index + 1..].iter().all(|other| !area.meets(other)), "{width}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_chosen_way_says_how_long_it_is_where_there_is_room() {
+        let measured = |points: &[MapPoint]| WorldMap::measured(String::new(), points, "6,060 km").distance;
+        let reader = point("You", 40.7, -74.0, Mark::Reader);
+        let far = point("Amsterdam", 52.4, 4.9, Mark::Chosen);
+        let placed = measured(&[far.clone(), reader.clone()]).unwrap();
+        assert_eq!((placed.label.text.as_str(), placed.label.class), ("6,060 km", ""));
+        let x: f64 = placed.x.trim_end_matches('%').parse().unwrap();
+        assert!((29.5..51.4).contains(&x), "between both: {x}");
+        // Two chosen ways, or none, or no reader: no length.
+        let other = point("Lisbon", 38.7, -9.1, Mark::Chosen);
+        assert_eq!(measured(&[far.clone(), other, reader.clone()]), None);
+        assert_eq!(measured(&[reader]), None);
+        assert_eq!(measured(&[far]), None);
+        // Where both are near, their names leave no room between them.
+        let near = [
+            point("Toronto", 43.7, -79.4, Mark::Chosen),
+            point("Amsterdam", 52.4, 4.9, Mark::Server),
+            point("You", 40.7, -74.0, Mark::Reader),
+        ];
+        let map = WorldMap::measured(String::new(), &near, "550 km");
+        let share = |text: &str| text.trim_end_matches('%').parse::<f64>().unwrap();
+        for width in WIDTHS.into_iter().skip(4) {
+            let Some(placed) = &map.distance else { continue };
+            let area = placed.label.area(on_screen((share(&placed.x), share(&placed.y)), width));
+            for point in &map.points {
+                let at = on_screen((share(&point.x), share(&point.y)), width);
+                let covers = point.label.as_ref().is_some_and(|label| label.area(at).meets(&area));
+                assert!(!covers, "{width}: {} is covered", point.title);
             }
         }
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::domain::InlineKind;
 
 const HOSTILE: &str = "\"><script>alert(1)</script>'&.html";
 
@@ -54,6 +55,8 @@ fn file(replicas: Vec<ReplicaView>) -> FilePage {
         url: "https://files.example/d/ab/it's".to_owned(),
         metalink_url: "https://files.example/d/ab.meta4".to_owned(),
         base_url: "https://files.example".to_owned(),
+        preview: PreviewView::Shown { kind: InlineKind::Text, url: HOSTILE.to_owned() },
+        from: FromView { given: HOSTILE.to_owned(), error: Some(HOSTILE.to_owned()) },
         names: vec![NameView { name: HOSTILE.to_owned(), added: Moment::default() }],
         reader: ReaderView {
             place: "Berlin".to_owned(),
@@ -122,6 +125,80 @@ fn hostile_names_stay_text_on_every_page() {
     for page in pages {
         assert_plain(&page.unwrap());
     }
+}
+
+#[test]
+fn a_preview_stands_where_it_can_be_shown() {
+    let page = |kind, change: fn(&mut FilePage)| {
+        let mut page = file(vec![replica("Toronto", Standing::Nearest)]);
+        page.from = FromView::default();
+        page.preview = PreviewView::Shown { kind, url: "/d/ab/a?inline=1".to_owned() };
+        change(&mut page);
+        page.render().unwrap()
+    };
+    let same = |_: &mut FilePage| {};
+    for (kind, shows) in [
+        (InlineKind::Image, r#"<img src="/d/ab/a?inline=1""#),
+        (InlineKind::Video, r#"<video src="/d/ab/a?inline=1" controls preload="metadata""#),
+        (InlineKind::Audio, r#"<audio src="/d/ab/a?inline=1" controls preload="metadata""#),
+        (InlineKind::Text, "<pre class=\"stage scripted"),
+        (
+            InlineKind::Pdf,
+            r#"<a class="button quiet" href="/d/ab/a?inline=1" target="_blank" rel="noopener">Open"#,
+        ),
+    ] {
+        let html = page(kind, same);
+        assert!(html.contains(shows) && html.contains("preview.js"), "{shows} in {html}");
+    }
+    let large = page(InlineKind::Image, |page| page.size_bytes = 64_000_001);
+    assert!(large.contains("Show the picture, 64 MB") && !large.contains("<img src=\"/d/"));
+    let cut = page(InlineKind::Text, |page| page.size_bytes = 1 << 20);
+    assert!(cut.contains("The first 64 KiB of 1.0 MB"));
+    let changes: [fn(&mut FilePage); 4] = [
+        |page| page.preview = PreviewView::None,
+        |page| page.preview = PreviewView::Refused,
+        |page| page.size_bytes = 0,
+        |page| page.replicas = vec![replica("Toronto", Standing::Away)],
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        let html = page(InlineKind::Image, change);
+        assert!(!html.contains("inline=1") && !html.contains("preview.js"), "{at}");
+        assert_eq!(html.contains("No preview:"), at == 1);
+    }
+}
+
+#[test]
+fn a_page_counts_from_where_it_is_asked_to() {
+    let mut page = file(vec![replica("Toronto", Standing::Nearest)]);
+    page.from = FromView { given: "52.52, 13.4".to_owned(), error: None };
+    page.reader.known_by = ReaderKnownBy::Given;
+    let html = page.render().unwrap();
+    assert!(
+        html.contains("Counted from Berlin, as you asked.")
+            && html.contains("it&#39;s?from=52%2E52%2C%2013%2E4\"")
+    );
+    assert!(!html.contains("role=\"alert\""));
+    page.from.given = "203.5.76.1".to_owned();
+    page.reader.known_by = ReaderKnownBy::Address;
+    assert!(page.render().unwrap().contains("Counted from near Berlin, where 203.5.76.1 points to."));
+    page.from.error = Some("No.".to_owned());
+    let html = page.render().unwrap();
+    assert!(
+        html.contains("role=\"alert\">No.</p>")
+            && html.contains("Your address points to")
+            && !html.contains("?from=")
+    );
+}
+
+#[test]
+fn the_qr_code_holds_the_short_link() {
+    let html = file(vec![replica("Toronto", Standing::Nearest)]).render().unwrap();
+    let code = QrView::new(&format!("https://files.example/d/{}", "ab".repeat(20))).unwrap();
+    assert!(
+        html.contains(&format!("d=\"{}\"", code.path))
+            && html.contains("role=\"img\" aria-label=\"QR code of https://")
+    );
+    assert!(html.contains("wget --content-disposition https://files.example/d/abab"));
 }
 
 #[test]

@@ -119,7 +119,7 @@ async fn an_answer_says_all_that_clients_need() {
 async fn a_link_for_showing_pins_the_type_and_nothing_is_run() {
     let node = serve().await;
     let blob = node.store(b"<script>alert(1)</script>").await;
-    let shown = "default-src 'none'; img-src 'self'; media-src 'self'; sandbox";
+    let shown = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox";
     for (media_type, policy) in [
         ("image/png", shown),
         ("video/mp4", shown),
