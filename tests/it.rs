@@ -29,3 +29,5 @@ mod tus;
 mod upload;
 #[path = "system/wasm.rs"]
 mod wasm;
+#[path = "system/ways.rs"]
+mod ways;

@@ -3,6 +3,7 @@
 mod assets;
 mod browse;
 mod errors;
+mod help;
 pub mod pages;
 mod policy;
 mod respond;
@@ -31,6 +32,9 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(read("/files", browse::files))
         .service(read("/files/{sha1}", browse::file))
         .service(read("/servers", browse::servers))
+        .service(read("/help", help::help))
+        .service(read("/help/api", help::api))
+        .service(read("/help/closeby.sxcu", help::uploader))
         .service(read("/uploaded", upload::uploaded))
         .service(web::resource("/upload").route(web::post().to(upload::upload)).default_service(only("POST")))
         .service(read("/static/{file}", assets::plain))

@@ -5,17 +5,21 @@
 //! Times are given as text by the caller, who knows what time it is.
 
 mod file;
+mod help;
 mod map;
 mod preview;
 mod qr;
+mod reference;
 mod text;
 
 use askama::Template;
 
 pub use file::{FilePage, FromView, NameView, ReaderKnownBy, ReaderView, ReplicaView, Standing};
+pub use help::{ExampleFile, HelpPage, sharex};
 pub use map::{MapPoint, Mark, WorldMap, map_x, map_y};
 pub use preview::PreviewView;
 pub use qr::QrView;
+pub use reference::{ApiPage, Reference};
 pub use text::{
     advice, counted, human_ago, human_bytes, human_count, human_km, human_limit, listed, shell_word,
 };

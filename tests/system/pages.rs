@@ -28,6 +28,8 @@ async fn every_page_is_there_and_safe() {
         (format!("/files/{sha1}"), 200, "Toronto"),
         (format!("/files/{}", sha1.to_uppercase()), 200, "Amsterdam"),
         ("/servers".to_owned(), 200, "Amsterdam"),
+        ("/help".to_owned(), 200, "curl -T"),
+        ("/help/api".to_owned(), 200, "Repr-Digest"),
         ("/nothing".to_owned(), 404, "404"),
         ("/files/xyz".to_owned(), 400, "400"),
         (format!("/files/{}", "0".repeat(40)), 404, "404"),

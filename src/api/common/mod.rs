@@ -2,6 +2,7 @@
 //! under which address, bodies on their way in, and the objects on their way out.
 
 mod address;
+mod description;
 mod digest_fields;
 mod document;
 mod errors;
@@ -15,6 +16,7 @@ mod routes;
 mod site;
 
 pub use address::PublicAddress;
+pub use description::ApiDescription;
 pub use digest_fields::{announced_digests, digest_fields, parse_repr_digest};
 pub use document::{Document, read_document};
 pub use form::{FormFile, read_form};

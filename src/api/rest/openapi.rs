@@ -4,10 +4,8 @@ use actix_web::{HttpResponse, web};
 use utoipa::OpenApi as _;
 use utoipa::openapi::{OpenApi, RefOr};
 
+use super::super::common::ApiDescription;
 use super::{blobs, download, files, health, metrics, nodes, precheck, upload};
-
-/// The document as it is served.
-pub(super) struct Document(String);
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -40,7 +38,7 @@ struct Api;
 ///
 /// # Errors
 /// When it cannot be written as JSON.
-pub(super) fn document(others: OpenApi) -> Result<Document, serde_json::Error> {
+pub(super) fn document(others: OpenApi) -> Result<ApiDescription, serde_json::Error> {
     let mut api = Api::openapi();
     api.merge(others);
     // The link without a name, and `HEAD`, are answered as the link with one.
@@ -63,13 +61,14 @@ pub(super) fn document(others: OpenApi) -> Result<Document, serde_json::Error> {
         api.paths.paths.insert("/d/{sha1}".to_owned(), bare);
         api.paths.paths.insert("/d/{sha1}/{name}".to_owned(), named);
     }
-    api.to_json().map(Document)
+    let value = serde_json::to_value(&api)?;
+    Ok(ApiDescription { json: api.to_json()?, value })
 }
 
 /// This document.
 #[utoipa::path(get, path = "/api/openapi.json", tag = "operation", responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
-pub(super) async fn openapi(document: web::Data<Document>) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(document.0.clone())
+pub(super) async fn openapi(document: web::Data<ApiDescription>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(document.json.clone())
 }
 
 #[cfg(test)]
@@ -80,7 +79,8 @@ mod tests {
     #[test]
     fn every_row_is_described() {
         let document = document(OpenApi::default()).unwrap();
-        let json: serde_json::Value = serde_json::from_str(&document.0).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&document.json).unwrap();
+        assert_eq!(json, document.value);
         assert!(json["openapi"].as_str().unwrap().starts_with("3.1"));
         for (path, method) in [
             ("/api/v1/files", "post"),
