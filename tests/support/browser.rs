@@ -115,6 +115,30 @@ impl Browser {
         }
     }
 
+    /// Lets the page take so many bytes a second at most; any number of them where there is none.
+    pub async fn throttle_downloads(&self, bytes_per_second: Option<u64>) {
+        let most = bytes_per_second.map_or(json!(-1), |most| json!(most));
+        self.cdp("Network.enable", json!({"maxPostDataSize": 0})).await;
+        let conditions =
+            json!({"offline": false, "latency": 0, "downloadThroughput": most, "uploadThroughput": -1});
+        self.cdp("Network.emulateNetworkConditions", conditions).await;
+    }
+
+    /// Has downloads land in this folder, without a question.
+    pub async fn download_to(&self, folder: &Path) {
+        let wish = json!({"behavior": "allow", "downloadPath": folder.to_str().unwrap()});
+        self.cdp("Browser.setDownloadBehavior", wish).await;
+    }
+
+    /// Runs a script in every page that is opened from now on, before its own.
+    pub async fn before_pages(&self, script: &str) {
+        self.cdp("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
+    }
+
+    async fn cdp(&self, command: &str, parameters: Value) {
+        self.call("/goog/cdp/execute", json!({"cmd": command, "params": parameters})).await;
+    }
+
     /// The text of the first element, with its hidden parts.
     pub async fn text(&self, selector: &str) -> String {
         let text =

@@ -7,6 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::preview::Preview;
 use super::text::{badge_of, counted, human_bytes, human_km, kind_of, listed, shell_word};
 use super::{MapPoint, Mark, Moment, PreviewView, QrView, Shell, WorldMap};
+use crate::domain::PIECE_BYTES;
 
 /// `/files/{sha1}`: one content, where it is, and how to get it.
 #[derive(Debug, Clone, Template)]
@@ -199,6 +200,11 @@ impl FilePage {
 
     fn is_readable(&self) -> bool {
         self.replicas.iter().any(|replica| replica.standing.is_readable())
+    }
+
+    /// Whether it is more than one piece, so that several copies can give parts of it.
+    fn has_pieces(&self) -> bool {
+        self.size_bytes > PIECE_BYTES
     }
 
     fn with(&self, standing: Standing) -> Vec<&ReplicaView> {

@@ -2,6 +2,7 @@
 
 mod pages;
 mod upload;
+mod verified;
 
 use std::path::PathBuf;
 
