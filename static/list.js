@@ -1,9 +1,11 @@
-// The list of files: search as you type. It fetches the very page that the form would lead to, and takes
-// the list out of it.
+// The list of files: search as you type, order, and pages without a reload. It fetches the very page that
+// the form or the link would lead to, and takes the list out of it. Each entry of the history keeps how
+// far down the page it was left.
 
 const PAUSE_MS = 200;
 
 const field = /** @type {HTMLInputElement | null} */ (document.getElementById('query'));
+const order = /** @type {HTMLSelectElement | null} */ (document.getElementById('sort'));
 const list = /** @type {HTMLElement} */ (document.getElementById('list'));
 const said = /** @type {HTMLElement} */ (document.getElementById('said'));
 
@@ -14,11 +16,20 @@ let timer;
 /** Whether this spell of typing has its entry in the history. */
 let hasEntry = false;
 
-/** @param {string} query @returns {string} */
-const address = (query) => (query ? `/files?query=${encodeURIComponent(query)}` : '/files');
+/** @returns {string} where the form would lead now */
+function address() {
+  const query = new URLSearchParams();
+  const text = field?.value.trim();
+  if (text) query.set('query', text);
+  if (order && order.value !== 'newest') query.set('sort', order.value);
+  return query.size > 0 ? `/files?${query}` : '/files';
+}
 
-/** @param {string} url */
-async function show(url) {
+/**
+ * @param {string} url
+ * @param {number} [top] how far down the page was left
+ */
+async function show(url, top) {
   asking?.abort();
   asking = new AbortController();
   list.setAttribute('aria-busy', 'true');
@@ -30,7 +41,9 @@ async function show(url) {
     if (!fresh) throw new Error('the page has no list');
     list.replaceChildren(...fresh.childNodes);
     document.title = page.title;
-    said.textContent = list.querySelector('.item') ? `${list.querySelectorAll('.item').length} files shown.` : 'No file is called so.';
+    if (top !== undefined) scrollTo({ top, behavior: 'instant' });
+    const count = list.querySelectorAll('.item').length;
+    said.textContent = count > 0 ? `${count} files shown.` : (list.querySelector('h2')?.textContent ?? '');
   } catch (error) {
     // The form still does it, with a page that says what is wrong.
     if (!(error instanceof DOMException && error.name === 'AbortError')) location.assign(url);
@@ -39,14 +52,30 @@ async function show(url) {
   list.removeAttribute('aria-busy');
 }
 
-if (field) {
+/** The entry of the history that is about to be left knows where its reader was. */
+const keepPlace = () => history.replaceState({ top: scrollY }, '');
+
+/** @param {string} url @param {number} [top] */
+function go(url, top) {
+  if (url === location.pathname + location.search) return;
+  if (hasEntry) {
+    history.replaceState(null, '', url);
+  } else {
+    keepPlace();
+    history.pushState(null, '', url);
+  }
+  void show(url, top);
+}
+
+if (field && order) {
+  // The browser would go to the place before the list is there.
+  history.scrollRestoration = 'manual';
+  const state = /** @type {{ top?: number } | null} */ (history.state);
+  if (state?.top) scrollTo({ top: state.top, behavior: 'instant' });
+
   const search = () => {
-    const url = address(field.value.trim());
-    if (url === location.pathname + location.search) return;
-    if (hasEntry) history.replaceState(null, '', url);
-    else history.pushState(null, '', url);
+    go(address());
     hasEntry = true;
-    void show(url);
   };
   field.addEventListener('input', (event) => {
     // Half a character of an input method is not a wish yet.
@@ -56,15 +85,42 @@ if (field) {
   });
   field.addEventListener('compositionend', search);
   field.addEventListener('change', () => (hasEntry = false));
+  order.addEventListener('change', () => {
+    clearTimeout(timer);
+    hasEntry = false;
+    go(address());
+  });
   field.form?.addEventListener('submit', (event) => {
     event.preventDefault();
     clearTimeout(timer);
     search();
     hasEntry = false;
   });
-  addEventListener('popstate', () => {
-    field.value = new URLSearchParams(location.search).get('query') ?? '';
+  list.addEventListener('click', (event) => {
+    const link = event.target instanceof Element ? event.target.closest('.pages a') : null;
+    const isPlain = !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
+    if (!(link instanceof HTMLAnchorElement) || !isPlain) return;
+    event.preventDefault();
     hasEntry = false;
-    void show(location.pathname + location.search);
+    go(link.pathname + link.search, 0);
+    // The link is gone with its page: whoever goes by keyboard goes on at the list's start.
+    list.tabIndex = -1;
+    list.focus({ preventScroll: true });
+  });
+  let settled = 0;
+  addEventListener('scroll', () => {
+    clearTimeout(settled);
+    settled = setTimeout(keepPlace, PAUSE_MS);
+  });
+  addEventListener('pagehide', keepPlace);
+  addEventListener('popstate', (event) => {
+    clearTimeout(settled);
+    clearTimeout(timer);
+    const query = new URLSearchParams(location.search);
+    field.value = query.get('query') ?? '';
+    order.value = query.get('sort') ?? 'newest';
+    hasEntry = false;
+    const left = /** @type {{ top?: number } | null} */ (event.state);
+    void show(location.pathname + location.search, left?.top ?? 0);
   });
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use closeby::domain::{NodeId, Timestamp, Viewer};
-use closeby::ledger::{Ledger, SqliteLedger, Totals};
+use closeby::ledger::{FileOrder, Ledger, SqliteLedger, Totals};
 use rusqlite::Connection;
 
 use crate::ledger::{NODES, content, name, record};
@@ -96,6 +96,9 @@ async fn check(ledger: &SqliteLedger, blobs: u64) {
     let last = blobs - 1;
     let found = ledger.find_visible(Viewer::Public, content(last).sha1).await.expect("the ledger answers");
     assert_eq!(found.map(|blob| blob.replicas.len()), Some(2), "the last blob is there");
-    let page = ledger.list_files(Viewer::Public, &format!("-{last:07}"), None, 1).await.expect("it lists");
+    let page = ledger
+        .list_files(Viewer::Public, &format!("-{last:07}"), FileOrder::Newest, None, 1)
+        .await
+        .expect("it lists");
     assert_eq!(page.items.len(), 1, "the last name is found");
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use url::Url;
 
 use crate::role::client::Target;
@@ -65,16 +65,51 @@ pub struct GetArgs {
     pub server: ServerArg,
 }
 
+/// In which order files are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum SortBy {
+    /// The last one first.
+    #[default]
+    Newest,
+    /// The first one first.
+    Oldest,
+    /// By name.
+    Name,
+    /// The longest first.
+    Largest,
+    /// The shortest first.
+    Smallest,
+}
+
+impl SortBy {
+    /// What the server is asked for; nothing for what it does anyhow, so that an older one is not
+    /// asked for what it does not know.
+    #[must_use]
+    pub const fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Newest => None,
+            Self::Oldest => Some("oldest"),
+            Self::Name => Some("name"),
+            Self::Largest => Some("largest"),
+            Self::Smallest => Some("smallest"),
+        }
+    }
+}
+
 /// `closeby ls`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     closeby ls\n  \
     closeby ls holiday --limit 10\n  \
+    closeby ls --sort largest\n  \
     closeby ls --json --limit 1000 | jq -r .url")]
 pub struct LsArgs {
     /// Any part of the name, in upper or lower case.
     #[arg(value_name = "QUERY")]
     pub query: Option<String>,
+    /// In which order.
+    #[arg(long, value_name = "ORDER", value_enum, default_value_t)]
+    pub sort: SortBy,
     /// How many at most.
     #[arg(long, value_name = "COUNT", default_value_t = 50)]
     pub limit: u64,

@@ -7,7 +7,7 @@ mod tests;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub use client::{GetArgs, HealthArgs, InfoArgs, LsArgs, PutArgs, ServerArg};
+pub use client::{GetArgs, HealthArgs, InfoArgs, LsArgs, PutArgs, ServerArg, SortBy};
 pub use server::{CentralArgs, DemoArgs, NodeArgs};
 
 /// What closeby was told.
@@ -69,7 +69,7 @@ pub enum Command {
     Put(PutArgs),
     /// Download a file from the nearest copy.
     Get(GetArgs),
-    /// List files, newest first.
+    /// List files.
     Ls(LsArgs),
     /// Show what is known of a content: digests, names and copies.
     Info(InfoArgs),

@@ -5,6 +5,7 @@
 //! the same contract suite (`contract`).
 
 mod names;
+mod order;
 mod sqlite;
 mod uploads;
 
@@ -20,6 +21,7 @@ use crate::domain::{
     Sha256, Timestamp, UploadId, Viewer,
 };
 
+pub use order::{Cursor, FileOrder, InvalidCursor, UnknownOrder};
 pub use sqlite::SqliteLedger;
 pub use uploads::{NewResumable, Resumable, ResumableEnd, ResumableState};
 
@@ -39,6 +41,14 @@ pub enum LedgerError {
         found: u32,
         /// The newest this build knows.
         known: u32,
+    },
+    /// The cursor is a place in the list in another order.
+    #[error("this place is in the list sorted by `{of}`, not by `{asked}`: begin at its start")]
+    OtherOrder {
+        /// The cursor's own.
+        of: FileOrder,
+        /// What was asked for.
+        asked: FileOrder,
     },
 }
 
@@ -288,10 +298,6 @@ pub struct Totals {
     pub bad_replicas: u64,
 }
 
-/// A place in the list of files, newest first: the position after which it goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor(pub u64);
-
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
@@ -329,14 +335,18 @@ pub trait Ledger: Send + Sync + 'static {
     async fn find_file(&self, viewer: Viewer, id: FileId) -> Result<Option<FileRecord>>;
 
     /// The visible files whose name holds `query` (any part of it, ignoring case, every
-    /// character plain; empty for all), newest first, at most `limit`, after `after`.
+    /// character plain; empty for all), in this order, at most `limit`, after `after`.
     ///
-    /// The work for one page is bounded: where very many names nearly hold the query, a page
-    /// may be short, or empty, and still say where to go on.
+    /// The work for one page is bounded: where very many names nearly hold the query, or
+    /// many hold it and the order is not that of arrival, a page may be short, or empty, and
+    /// still say where to go on.
+    ///
+    /// Fails with [`LedgerError::OtherOrder`] for a cursor of another order.
     async fn list_files(
         &self,
         viewer: Viewer,
         query: &str,
+        order: FileOrder,
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<FileRecord>>;

@@ -15,7 +15,7 @@ use crate::api::common::{ApiError, ProblemKind, Site, blob_path, encode_segment,
 use crate::domain::{InlineType, Sha1, Timestamp, Viewer};
 use crate::service::central::catalog::{Detail, NodeStanding, ReplicaAt};
 use crate::service::central::link::{Choice, LinkError, LinkService, Wish};
-use crate::service::central::{Cursor, FileRecord, ReplicaState};
+use crate::service::central::{Cursor, FileOrder, FileRecord, ReplicaState};
 use crate::service::central::{KnownBy, is_near};
 
 pub(super) async fn index(site: web::Data<Site>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -53,6 +53,8 @@ pub(super) async fn servers(site: web::Data<Site>) -> Result<HttpResponse, ApiEr
 pub(super) struct ListQuery {
     #[serde(default)]
     query: String,
+    #[serde(default)]
+    sort: String,
     after: Option<String>,
 }
 
@@ -64,11 +66,17 @@ pub(super) async fn files(
     let base = site.base(&request)?;
     let after = match query.after.as_deref() {
         None | Some("") => None,
-        Some(text) => Some(Cursor(text.parse().map_err(|_| {
+        Some(text) => Some(text.parse::<Cursor>().map_err(|_| {
             ApiError::new(ProblemKind::BadRequest, "this page of the list does not exist: begin at /files")
-        })?)),
+        })?),
     };
-    let listed = site.catalog.list(Viewer::Public, &query.query, after, site.limits.list_files).await?;
+    let order = match query.sort.as_str() {
+        "" => FileOrder::default(),
+        text => text.parse().map_err(|error| ApiError::new(ProblemKind::BadRequest, format!("{error}")))?,
+    };
+    let is_later_page = after.is_some();
+    let limit = site.limits.list_files;
+    let listed = site.catalog.list(Viewer::Public, &query.query, order, after, limit).await?;
     let now = site.catalog.now();
     page(
         StatusCode::OK,
@@ -77,8 +85,9 @@ pub(super) async fn files(
             query: query.query.clone(),
             files: listed.items.iter().map(|file| views::row(&base, file, now)).collect(),
             total_files: site.catalog.totals().await?.files,
-            next: listed.next.map(|cursor| cursor.0.to_string()),
-            is_later_page: after.is_some(),
+            sort: views::sort(order),
+            next: listed.next.map(|cursor| cursor.to_string()),
+            is_later_page,
         },
     )
 }

@@ -8,11 +8,13 @@ use super::pages::{ApiPage, ExampleFile, HelpPage, Reference, sharex};
 use super::respond::{page, shell};
 use crate::api::common::{ApiDescription, ApiError, Site, file_url};
 use crate::domain::Viewer;
+use crate::service::central::FileOrder;
 
 /// How to use this server from elsewhere.
 pub(super) async fn help(site: web::Data<Site>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let base_url = site.base(&request)?;
-    let newest = site.catalog.list(Viewer::Public, "", None, 1).await?.items.into_iter().next();
+    let newest =
+        site.catalog.list(Viewer::Public, "", FileOrder::Newest, None, 1).await?.items.into_iter().next();
     let example =
         newest.map(|file| ExampleFile { url: file_url(&base_url, &file), sha1: file.blob.sha1.to_string() });
     page(StatusCode::OK, &HelpPage { shell: shell(), base_url, example })

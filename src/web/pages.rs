@@ -238,7 +238,7 @@ impl ResultPage {
     }
 }
 
-/// `/files`: the list, newest first.
+/// `/files`: the list.
 #[derive(Debug, Clone, Template)]
 #[template(path = "files.html")]
 pub struct FilesPage {
@@ -246,6 +246,8 @@ pub struct FilesPage {
     pub shell: Shell,
     /// What was searched for; empty for everything.
     pub query: String,
+    /// The order.
+    pub sort: Sort,
     /// One page of the list.
     pub files: Vec<FileRow>,
     /// How many files there are without the search.
@@ -254,6 +256,47 @@ pub struct FilesPage {
     pub next: Option<String>,
     /// Whether this is not the first page.
     pub is_later_page: bool,
+}
+
+/// In which order a list is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sort {
+    /// The last one first.
+    #[default]
+    Newest,
+    /// The first one first.
+    Oldest,
+    /// By name.
+    Name,
+    /// The longest first.
+    Largest,
+    /// The shortest first.
+    Smallest,
+}
+
+impl Sort {
+    const ALL: [Self; 5] = [Self::Newest, Self::Oldest, Self::Name, Self::Largest, Self::Smallest];
+
+    /// As in the address.
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Newest => "newest",
+            Self::Oldest => "oldest",
+            Self::Name => "name",
+            Self::Largest => "largest",
+            Self::Smallest => "smallest",
+        }
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Newest => "Newest first",
+            Self::Oldest => "Oldest first",
+            Self::Name => "By name",
+            Self::Largest => "Largest first",
+            Self::Smallest => "Smallest first",
+        }
+    }
 }
 
 /// A file in the list.
@@ -290,6 +333,24 @@ impl FileRow {
 impl FilesPage {
     fn total(&self) -> String {
         counted(self.total_files, "file", "files")
+    }
+
+    /// The address of a page of this very search and order.
+    fn address(&self, after: Option<&str>) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        if !self.query.is_empty() {
+            query.append_pair("query", &self.query);
+        }
+        if self.sort != Sort::Newest {
+            query.append_pair("sort", self.sort.code());
+        }
+        if let Some(after) = after {
+            query.append_pair("after", after);
+        }
+        match query.finish() {
+            query if query.is_empty() => "/files".to_owned(),
+            query => format!("/files?{query}"),
+        }
     }
 }
 

@@ -142,12 +142,12 @@ pub struct File {
     pub url: String,
 }
 
-/// One page of the list, newest first.
+/// One page of the list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Files {
     /// The files.
     pub files: Vec<File>,
-    /// Give it as `after` for the next page; null at the end.
+    /// Give it as `after` for the next page, which may be short or empty before the end; null at the end.
     pub next: Option<String>,
 }
 

@@ -86,6 +86,20 @@ impl Browser {
         self.call("/url", json!({ "url": url })).await;
     }
 
+    /// Where the page is.
+    pub async fn address(&self) -> String {
+        let answer = self.http.get(format!("{}/url", self.session)).send().await.unwrap();
+        let value: Value = answer.json().await.unwrap();
+        value["value"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes the page so wide, in CSS pixels.
+    pub async fn resize(&self, width: u32) {
+        let metrics = json!({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false});
+        let command = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics});
+        self.call("/goog/cdp/execute", command).await;
+    }
+
     /// Runs a script in the page; its `return` is the answer.
     pub async fn run(&self, script: &str, arguments: Value) -> Value {
         self.call("/execute/sync", json!({"script": script, "args": arguments})).await

@@ -80,6 +80,52 @@ async fn pages_keep_their_place_while_files_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_list_is_sorted_as_one_asks() {
+    let cluster = Cluster::with(small()).await;
+    for (name, bytes) in [("b.txt", 30), ("A.txt", 10), ("c.txt", 20)] {
+        cluster.store(name, vec![b'x'; bytes]).await;
+    }
+    for (sort, expected) in [
+        ("newest", ["c.txt", "A.txt", "b.txt"]),
+        ("oldest", ["b.txt", "A.txt", "c.txt"]),
+        ("name", ["A.txt", "b.txt", "c.txt"]),
+        ("largest", ["b.txt", "c.txt", "A.txt"]),
+        ("smallest", ["A.txt", "c.txt", "b.txt"]),
+    ] {
+        assert_eq!(names(&cluster, &[("sort", sort)]).await, expected, "{sort}");
+        assert_eq!(names(&cluster, &[("sort", sort), ("query", "TXT")]).await, expected, "{sort}");
+        let html = cluster.get(&format!("/files?sort={sort}")).send().await.unwrap().text().await.unwrap();
+        let places: Vec<_> =
+            expected.iter().map(|name| html.find(&format!("<bdi>{name}</bdi>")).unwrap()).collect();
+        assert!(places.is_sorted(), "{sort}: {places:?}");
+        assert!(html.contains(&format!("<option value=\"{sort}\" selected>")), "{sort}");
+        let list = std::process::Command::new(env!("CARGO_BIN_EXE_closeby"))
+            .args(["ls", "--sort", sort, "--server", &cluster.base])
+            .output()
+            .unwrap();
+        let lines = String::from_utf8(list.stdout).unwrap();
+        let listed: Vec<&str> = lines.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
+        assert_eq!(listed, expected, "{sort}");
+    }
+    let first: Value =
+        cluster.get("/api/v1/files?sort=name&limit=1").send().await.unwrap().json().await.unwrap();
+    let next = first["next"].as_str().unwrap();
+    assert_eq!(names(&cluster, &[("sort", "name"), ("after", next)]).await, ["b.txt", "c.txt"]);
+    for (path, says) in [
+        (format!("/api/v1/files?after={next}"), "sorted by `name`, not by `newest`"),
+        ("/api/v1/files?sort=colour".to_owned(), "`smallest`"),
+        (format!("/files?after={next}&sort=largest"), "sorted by `name`, not by `largest`"),
+        ("/files?sort=colour".to_owned(), "`smallest`"),
+    ] {
+        let answer = cluster.get(&path).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{path}");
+        let said = answer.text().await.unwrap();
+        assert!(said.contains(says), "{path}: {said}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_file_and_one_blob_say_the_same() {
     let cluster = Cluster::with(small()).await;
     let object = cluster.store("one.png", "one").await;

@@ -13,15 +13,20 @@ use super::problem::{ApiError, ProblemKind};
 
 impl From<LedgerError> for ApiError {
     fn from(error: LedgerError) -> Self {
+        if let LedgerError::OtherOrder { .. } = error {
+            return Self::new(ProblemKind::BadRequest, error.to_string());
+        }
         tracing::error!(%error, "the ledger failed");
         match error {
             LedgerError::Unavailable(_) => {
                 Self::new(ProblemKind::Unavailable, "the ledger does not answer right now: try again soon")
             }
-            LedgerError::Damaged(_) | LedgerError::TooNew { .. } => Self::new(
-                ProblemKind::Internal,
-                "the ledger cannot be read: the operator finds the cause in the log",
-            ),
+            LedgerError::Damaged(_) | LedgerError::TooNew { .. } | LedgerError::OtherOrder { .. } => {
+                Self::new(
+                    ProblemKind::Internal,
+                    "the ledger cannot be read: the operator finds the cause in the log",
+                )
+            }
         }
     }
 }

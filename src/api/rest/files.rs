@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::api::common::{ApiError, ProblemKind, Site, file_object};
 use crate::domain::{FileId, Viewer};
-use crate::service::central::Cursor;
+use crate::service::central::{Cursor, FileOrder};
 use crate::wire::api::{File, Files};
 
 /// The query of the list.
@@ -14,16 +14,18 @@ use crate::wire::api::{File, Files};
 pub(super) struct ListQuery {
     #[serde(default)]
     query: String,
+    sort: Option<String>,
     after: Option<String>,
     limit: Option<String>,
 }
 
-/// One page of the files, newest first.
+/// One page of the files.
 #[utoipa::path(
     get, path = "/api/v1/files", tag = "files",
     params(
         ("query" = Option<String>, Query, description = "Any part of a name, ignoring case"),
-        ("after" = Option<String>, Query, description = "`next` of the page before"),
+        ("sort" = Option<String>, Query, description = "`newest` (when missing), `oldest`, `name`, `largest` or `smallest`"),
+        ("after" = Option<String>, Query, description = "`next` of the page before, with the same `sort`"),
         ("limit" = Option<u32>, Query, description = "1 to 1000; 50 when missing"),
     ),
     responses(
@@ -47,19 +49,21 @@ pub(super) async fn list(
             .filter(|limit| (1..=most).contains(limit))
             .ok_or_else(|| unreadable(format!("`limit` is a number from 1 to {most}")))?,
     };
+    let order = match query.sort.as_deref() {
+        None => FileOrder::default(),
+        Some(text) => text.parse().map_err(|error| unreadable(format!("`sort`: {error}")))?,
+    };
     let after = match query.after.as_deref() {
         None => None,
-        Some(text) => {
-            let position = text
-                .parse()
-                .map_err(|_| unreadable("`after` is the `next` of the page before".to_owned()))?;
-            Some(Cursor(position))
-        }
+        Some(text) => Some(
+            text.parse::<Cursor>()
+                .map_err(|_| unreadable("`after` is the `next` of the page before".to_owned()))?,
+        ),
     };
-    let page = site.catalog.list(Viewer::Public, &query.query, after, limit).await?;
+    let page = site.catalog.list(Viewer::Public, &query.query, order, after, limit).await?;
     Ok(web::Json(Files {
         files: page.items.iter().map(|file| file_object(&base, file)).collect(),
-        next: page.next.map(|cursor| cursor.0.to_string()),
+        next: page.next.map(|cursor| cursor.to_string()),
     }))
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::super::{ReplicaState, Totals};
+use super::super::{FileOrder, ReplicaState, Totals};
 use super::{Fixture, content};
 use crate::domain::{Generation, NodeId, Viewer};
 
@@ -50,7 +50,9 @@ async fn anything(t: &Fixture, nodes: &[NodeId], rng: &mut StdRng) {
 async fn check(t: &Fixture) {
     let mut counted = Totals::default();
     let mut of_nodes = BTreeMap::<NodeId, (u64, u64)>::new();
-    counted.files = t.ledger.list_files(Viewer::Public, "", None, 1000).await.unwrap().items.len() as u64;
+    counted.files =
+        t.ledger.list_files(Viewer::Public, "", FileOrder::Newest, None, 1000).await.unwrap().items.len()
+            as u64;
     for number in 1..=BLOBS {
         let Some(blob) = t.ledger.find_visible(Viewer::Public, content(number).sha1).await.unwrap() else {
             continue;

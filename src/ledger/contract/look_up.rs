@@ -1,6 +1,6 @@
 //! Looking up blobs and files by key.
 
-use super::super::{LedgerError, Pieces};
+use super::super::{FileOrder, LedgerError, Pieces};
 use super::{Fixture, content};
 use crate::domain::{FileId, FileName, Sha256, Viewer};
 
@@ -56,7 +56,7 @@ pub async fn what_is_unknown_is_none(t: Fixture) {
     assert_eq!(t.ledger.file_named(ANY, sha1, &FileName::parse("a").unwrap()).await.unwrap(), None);
     assert_eq!(t.ledger.find_file(ANY, FileId::random()).await.unwrap(), None);
     assert_eq!(t.ledger.pieces(ANY, sha1).await.unwrap(), None);
-    let page = t.ledger.list_files(ANY, "", None, 10).await.unwrap();
+    let page = t.ledger.list_files(ANY, "", FileOrder::Newest, None, 10).await.unwrap();
     assert_eq!((page.items, page.next), (vec![], None));
     assert_eq!(t.ledger.nodes().await.unwrap(), []);
 }

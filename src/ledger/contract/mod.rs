@@ -11,6 +11,7 @@ pub(super) mod heal;
 pub(super) mod list;
 pub(super) mod look_up;
 pub(super) mod nodes;
+pub(super) mod orders;
 pub(super) mod replicas;
 pub(super) mod resumable;
 
@@ -70,6 +71,10 @@ macro_rules! suite {
             list::a_search_takes_every_character_plainly,
             list::a_search_ignores_case_beyond_ascii,
             list::a_search_agrees_with_reading_every_name,
+            orders::every_order_goes_on_from_page_to_page_through_equals,
+            orders::a_search_keeps_every_order,
+            orders::pages_of_every_order_stay_while_files_arrive,
+            orders::a_place_in_another_order_is_refused,
         );
     };
     ($new:path => $($group:ident :: $case:ident),+ $(,)?) => {

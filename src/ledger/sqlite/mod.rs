@@ -11,6 +11,7 @@ mod replicas;
 mod resumable;
 mod rows;
 mod schema;
+mod sorted;
 mod sql;
 mod writer;
 
@@ -25,7 +26,7 @@ use async_trait::async_trait;
 use rusqlite::OpenFlags;
 
 use super::{
-    ClusterSettings, Cursor, DecideUpload, Decision, FileRecord, Ledger, NewResumable, NodeRecord,
+    ClusterSettings, Cursor, DecideUpload, Decision, FileOrder, FileRecord, Ledger, NewResumable, NodeRecord,
     NodeWithCounts, Page, PendingReplica, Pieces, Result, Resumable, ResumableEnd, SessionOutcome, Totals,
     VisibleBlob,
 };
@@ -110,11 +111,12 @@ impl Ledger for SqliteLedger {
         &self,
         viewer: Viewer,
         query: &str,
+        order: FileOrder,
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<FileRecord>> {
         let query = query.to_owned();
-        self.readers.call(move |conn| list::list(conn, viewer, &query, after, limit)).await
+        self.readers.call(move |conn| list::list(conn, viewer, &query, order, after, limit)).await
     }
 
     async fn pieces(&self, viewer: Viewer, sha1: Sha1) -> Result<Option<Pieces>> {

@@ -10,7 +10,7 @@ use crate::wire::api::{Blob, Choice, Files};
 /// The most files that one call asks for.
 const PAGE_FILES: u64 = 1000;
 
-/// Lists at most `limit` files whose names contain `query`, newest first.
+/// Lists at most `limit` files whose names contain `query`, in this order.
 ///
 /// # Errors
 /// What the server says, or that it cannot be reached.
@@ -18,6 +18,7 @@ pub async fn ls(
     server: Server,
     console: &Console,
     query: Option<&str>,
+    sort: Option<&str>,
     limit: u64,
     json: bool,
 ) -> Result<(), ClientError> {
@@ -28,7 +29,7 @@ pub async fn ls(
         {
             let mut pairs = url.query_pairs_mut();
             pairs.append_pair("limit", &left.min(PAGE_FILES).to_string());
-            for (key, value) in [("query", query), ("after", after.as_deref())] {
+            for (key, value) in [("query", query), ("sort", sort), ("after", after.as_deref())] {
                 if let Some(value) = value {
                     pairs.append_pair(key, value);
                 }
@@ -47,8 +48,8 @@ pub async fn ls(
             console.answer(&line)?;
         }
         left = left.saturating_sub(page.files.len() as u64);
-        // A page without files that names a next one would go on for ever.
-        after = page.next.filter(|_| !page.files.is_empty());
+        // A page without files may name a next one, but the same again would go on for ever.
+        after = page.next.filter(|next| after.as_ref() != Some(next));
         if after.is_none() {
             return Ok(());
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::cluster::membership::{Member, Membership};
 use crate::domain::{FileId, Sha1, Timestamp, Viewer};
 use crate::ledger::{
-    Cursor, FileRecord, Ledger, LedgerError, NodeWithCounts, Page, Pieces, Replica, ReplicaState, Totals,
-    VisibleBlob,
+    Cursor, FileOrder, FileRecord, Ledger, LedgerError, NodeWithCounts, Page, Pieces, Replica, ReplicaState,
+    Totals, VisibleBlob,
 };
 use crate::metrics::Standing;
 
@@ -137,10 +137,11 @@ impl Catalog {
         &self,
         viewer: Viewer,
         query: &str,
+        order: FileOrder,
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<FileRecord>, LedgerError> {
-        self.ledger.list_files(viewer, query, after, limit).await
+        self.ledger.list_files(viewer, query, order, after, limit).await
     }
 
     /// One file.

@@ -278,7 +278,7 @@ fn say(schema: &Value, depth: usize, parts: &mut Vec<Part>) {
             }
             other => {
                 word(parts, other);
-                if let Some(format) = schema["format"].as_str() {
+                if let Some(format) = schema["format"].as_str().filter(|_| other != "null") {
                     word(parts, &format!(" ({format})"));
                 }
             }

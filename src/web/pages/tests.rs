@@ -93,6 +93,7 @@ fn hostile_names_stay_text_on_every_page() {
         FilesPage {
             shell: shell(),
             query: HOSTILE.to_owned(),
+            sort: Sort::Name,
             files: vec![row],
             total_files: 1,
             next: Some(HOSTILE.to_owned()),
@@ -301,6 +302,7 @@ fn paging_keeps_the_search() {
     let page = FilesPage {
         shell: shell(),
         query: "a&b c".to_owned(),
+        sort: Sort::Largest,
         files: vec![FileRow::default()],
         total_files: 1,
         next: Some("x/y".to_owned()),
@@ -308,8 +310,9 @@ fn paging_keeps_the_search() {
     }
     .render()
     .unwrap();
-    assert!(page.contains(r#"href="/files?query=a%26b%20c&amp;after=x%2Fy""#), "{page}");
-    assert!(page.contains(r#"href="/files?query=a%26b%20c">« Newest"#));
+    assert!(page.contains(r#"href="/files?query=a%26b+c&#38;sort=largest&#38;after=x%2Fy""#), "{page}");
+    assert!(page.contains(r#"rel="first" href="/files?query=a%26b+c&#38;sort=largest""#), "{page}");
+    assert!(page.contains(r#"<option value="largest" selected>"#), "{page}");
 }
 
 #[test]
@@ -318,6 +321,7 @@ fn empty_lists_say_what_to_do() {
         let page = FilesPage {
             shell: shell(),
             query: query.to_owned(),
+            sort: Sort::Newest,
             files: vec![],
             total_files: 0,
             next: None,
@@ -326,7 +330,7 @@ fn empty_lists_say_what_to_do() {
         page.render().unwrap()
     };
     assert!(list("", false).contains("No files yet"));
-    assert!(list("", true).contains("Nothing older"));
+    assert!(list("", true).contains("The list ends here"));
     assert!(list("x", false).contains("No name contains"));
 }
 

@@ -3,6 +3,7 @@
 mod pages;
 mod upload;
 mod verified;
+mod ways;
 
 use std::path::PathBuf;
 
