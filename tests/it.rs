@@ -23,7 +23,7 @@ mod links;
 mod list;
 #[path = "system/pages.rs"]
 mod pages;
-#[path = "system/tus.rs"]
+#[path = "system/tus/mod.rs"]
 mod tus;
 #[path = "system/upload.rs"]
 mod upload;

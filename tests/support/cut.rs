@@ -22,6 +22,8 @@ pub const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 pub enum Call {
     Write,
     Copy,
+    Append,
+    Prepare,
     Finish,
     Abort,
     Other,
@@ -34,7 +36,9 @@ impl Call {
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         match (method, path.rsplit('/').next().unwrap_or_default()) {
             ("POST", "copy") => Self::Copy,
+            ("POST", "prepare") => Self::Prepare,
             ("POST", "finish") => Self::Finish,
+            ("PATCH", _) if path.contains("/sessions/") => Self::Append,
             ("PUT", _) if path.contains("/sessions/") => Self::Write,
             ("DELETE", _) if path.contains("/sessions/") => Self::Abort,
             _ => Self::Other,
@@ -48,6 +52,8 @@ enum Fault {
     LoseRequest,
     /// The node does it; central does not hear so.
     LoseAnswer,
+    /// The connection breaks when about so many bytes have gone to the node.
+    BreakAfter(u64),
     /// Waits before the node sees it.
     HoldRequest(Gate),
     /// Waits when the node has done it.
@@ -107,6 +113,10 @@ impl Cut {
 
     pub fn lose_answers(&self, call: Call, times: usize) {
         (0..times).for_each(|_| self.add(call, Fault::LoseAnswer));
+    }
+
+    pub fn break_after(&self, call: Call, bytes: u64) {
+        self.add(call, Fault::BreakAfter(bytes));
     }
 
     pub fn hold_request(&self, call: Call) -> Held {
@@ -188,6 +198,9 @@ impl Cut {
         to.write_all(&head[line..]).await?;
         if fault.is_none() {
             return copy_bidirectional(&mut central, &mut to).await.map(drop);
+        }
+        if let Some(Fault::BreakAfter(bytes)) = fault {
+            return copy(&mut central.take(bytes), &mut to).await.map(drop);
         }
         let mut answer = Vec::new();
         {

@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod cut;
 mod process;
+pub mod tus;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use cut::Cut;
-use process::CentralProcess;
+use process::ServerProcess;
 
 /// The longest that anything here is waited for.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -51,10 +52,26 @@ impl Running {
     }
 }
 
-/// A central here or in a process of its own.
-enum RunningCentral {
+/// A server here or in a process of its own.
+enum Server {
     Here(Running),
-    Process(CentralProcess),
+    Process(ServerProcess),
+}
+
+impl Server {
+    async fn end(self) {
+        match self {
+            Self::Here(running) => running.end().await,
+            Self::Process(process) => process.end().await,
+        }
+    }
+
+    fn kill(self) {
+        match self {
+            Self::Process(process) => process.kill(),
+            Self::Here(_) => panic!("it is not to be killed"),
+        }
+    }
 }
 
 /// What a test wants of its cluster.
@@ -68,6 +85,8 @@ pub struct Options {
     pub cut: Option<Cut>,
     /// Central can be killed; its limits are the defaults.
     pub killable: bool,
+    /// Nodes can be killed; their limits are the defaults.
+    pub killable_nodes: bool,
     /// Bytes that a node leaves free on its disk, where it is not none.
     pub reserve_bytes: BTreeMap<&'static str, u64>,
     /// Where the nodes' folders are, where it is not beside central's.
@@ -84,6 +103,7 @@ impl Default for Options {
             node_limits: NodeLimits::default(),
             cut: None,
             killable: false,
+            killable_nodes: false,
             reserve_bytes: BTreeMap::new(),
             disk: None,
         }
@@ -96,9 +116,9 @@ pub struct Cluster {
     pub http: reqwest::Client,
     dir: TempDir,
     options: Options,
-    central: Option<RunningCentral>,
+    central: Option<Server>,
     central_address: SocketAddr,
-    nodes: BTreeMap<&'static str, Running>,
+    nodes: BTreeMap<&'static str, Server>,
 }
 
 impl Cluster {
@@ -140,7 +160,7 @@ impl Cluster {
         if self.options.killable {
             drop(listener);
             let data = self.dir.path().join("central");
-            self.central = Some(RunningCentral::Process(CentralProcess::start(self.central_address, &data)));
+            self.central = Some(Server::Process(ServerProcess::central(self.central_address, &data)));
             return;
         }
         let config = CentralConfig {
@@ -161,23 +181,17 @@ impl Cluster {
         let central = Central::with_listener(config, listener, self.options.links);
         let token = stop.clone();
         let task = tokio::spawn(async move { central.run(token).await.expect("central runs") });
-        self.central = Some(RunningCentral::Here(Running { stop, task, proxy: None }));
+        self.central = Some(Server::Here(Running { stop, task, proxy: None }));
     }
 
     /// Stops central; nodes go on.
     pub async fn stop_central(&mut self) {
-        match self.central.take().expect("central runs") {
-            RunningCentral::Here(central) => central.end().await,
-            RunningCentral::Process(central) => central.end().await,
-        }
+        self.central.take().expect("central runs").end().await;
     }
 
     /// Kills central without a word; nodes go on.
     pub fn kill_central(&mut self) {
-        match self.central.take() {
-            Some(RunningCentral::Process(central)) => central.kill(),
-            _ => panic!("central is not to be killed"),
-        }
+        self.central.take().expect("central runs").kill();
     }
 
     /// Starts central again at the same address.
@@ -206,6 +220,10 @@ impl Cluster {
 
     /// Starts a node on its own folder.
     pub fn start_node(&mut self, place: &'static str) {
+        if self.options.killable_nodes {
+            self.start_node_process(place);
+            return;
+        }
         let (listener, proxy) = match &self.options.cut {
             None => (TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), None),
             Some(cut) => {
@@ -221,7 +239,19 @@ impl Cluster {
         let token = stop.clone();
         let node = Node::with_listener(config, listener);
         let task = tokio::spawn(async move { node.run(token).await.expect("the node runs") });
-        self.nodes.insert(place, Running { stop, task, proxy });
+        self.nodes.insert(place, Server::Here(Running { stop, task, proxy }));
+    }
+
+    fn start_node_process(&mut self, place: &'static str) {
+        // A process binds its address itself; at this one nothing else takes the port meanwhile.
+        let address = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 4), 0)).unwrap().local_addr().unwrap();
+        let node = ServerProcess::node(place, address, &self.node_dir(place), &self.base);
+        self.nodes.insert(place, Server::Process(node));
+    }
+
+    /// Kills a node without a word.
+    pub fn kill_node(&mut self, place: &str) {
+        self.nodes.remove(place).expect("the node runs").kill();
     }
 
     /// Stops a node.
@@ -239,6 +269,21 @@ impl Cluster {
         .await;
     }
 
+    /// Where a session is, that is: where nodes have something that is no blob.
+    pub fn sessions(&self) -> Vec<&'static str> {
+        let has_one = |place: &&&'static str| {
+            self.files_on(place).iter().any(|path| path.to_string_lossy().contains("sessions"))
+        };
+        self.options.places.iter().filter(has_one).copied().collect()
+    }
+
+    /// How many bytes of the one session that a node has are in its file.
+    pub fn session_bytes(&self, place: &str) -> u64 {
+        let files = self.files_on(place);
+        let data = files.iter().find(|path| path.ends_with("data"));
+        data.and_then(|path| path.metadata().ok()).map_or(0, |data| data.len())
+    }
+
     /// Where nodes are, running or not.
     pub fn places(&self) -> &[&'static str] {
         &self.options.places
@@ -247,6 +292,11 @@ impl Cluster {
     /// What nodes that start from now on take.
     pub fn node_limits(&mut self, limits: NodeLimits) {
         self.options.node_limits = limits;
+    }
+
+    /// Central's ledger, to be opened while central is stopped.
+    pub fn ledger(&self) -> PathBuf {
+        self.dir.path().join("central").join("ledger.sqlite")
     }
 
     /// The folder of a node.

@@ -1,4 +1,4 @@
-//! A central in a process of its own, to be killed without a word.
+//! A central or a node in a process of its own, to be killed without a word.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,21 +9,34 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{JOIN_SECRET, SIGNING_ROOT, poll};
 
 /// Killed with the test, if not before.
-pub struct CentralProcess(Child);
+pub struct ServerProcess(Child);
 
-impl CentralProcess {
-    pub fn start(address: SocketAddr, data: &Path) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_closeby"))
-            .args(["central", "--place", "new-york", "--listen", &address.to_string()])
+impl ServerProcess {
+    pub fn central(address: SocketAddr, data: &Path) -> Self {
+        Self::start("central", address, data, |command| {
+            command.args(["--place", "new-york"]).env("CLOSEBY_CLUSTER__SIGNING_ROOT", SIGNING_ROOT);
+        })
+    }
+
+    pub fn node(place: &str, address: SocketAddr, data: &Path, central: &str) -> Self {
+        Self::start("node", address, data, |command| {
+            command.args(["--place", place, "--failure-domain", place, "--central-url", central]);
+            command.env("CLOSEBY_INTERNAL_ADDRESS", address.ip().to_string());
+            command.env("CLOSEBY_RESERVE_BYTES", "0");
+        })
+    }
+
+    fn start(role: &str, address: SocketAddr, data: &Path, more: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_closeby"));
+        command
+            .args([role, "--listen", &address.to_string()])
             .args(["--public-url", &format!("http://{address}"), "--data"])
             .arg(data)
             .env("CLOSEBY_CLUSTER__JOIN_SECRET", JOIN_SECRET)
-            .env("CLOSEBY_CLUSTER__SIGNING_ROOT", SIGNING_ROOT)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self(child)
+            .stderr(Stdio::null());
+        more(&mut command);
+        Self(command.spawn().unwrap())
     }
 
     /// As when the power goes.
@@ -36,11 +49,11 @@ impl CentralProcess {
     pub async fn end(mut self) {
         kill_process(Pid::from_child(&self.0), Signal::INT).unwrap();
         let child = std::cell::RefCell::new(&mut self.0);
-        poll("central's end", || async { child.borrow_mut().try_wait().unwrap() }).await;
+        poll("the process's end", || async { child.borrow_mut().try_wait().unwrap() }).await;
     }
 }
 
-impl Drop for CentralProcess {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

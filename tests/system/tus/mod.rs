@@ -1,17 +1,24 @@
-//! Resumable uploads over tus 1.0.0.
+//! Resumable uploads over tus 1.0.0: the protocol, and below what breaks it.
+
+mod crashes;
+mod cuts;
+mod ends;
+mod nodes;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use closeby::config::Limits;
-use futures_util::{StreamExt as _, stream};
+use futures_util::stream;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 use sha1::Digest as _;
 
+use crate::support::tus::PART;
 use crate::support::{Cluster, DEADLINE, Options, content, places, poll};
 
-const PART: &str = "application/offset+octet-stream";
+/// Nodes acknowledge at every multiple of it.
+const PIECE: usize = 4 << 20;
 
 fn sha1(bytes: &[u8]) -> [u8; 20] {
     sha1::Sha1::digest(bytes).into()
@@ -63,23 +70,22 @@ async fn object(cluster: &Cluster, url: &str) -> Value {
     answer.json().await.unwrap()
 }
 
+/// Two copies on two nodes, where the object says they are, and no session anywhere.
+async fn assert_kept(cluster: &Cluster, object: &Value, bytes: &[u8]) {
+    let mut holders = cluster.holders(&hex(&sha1(bytes)), bytes);
+    holders.sort_unstable();
+    assert_eq!(holders.len(), 2, "{object}");
+    assert_eq!(holders, places(object));
+    assert!(cluster.download(object["url"].as_str().unwrap()).await == bytes);
+    poll("sessions to end", || async { cluster.sessions().is_empty().then_some(()) }).await;
+}
+
 async fn problem(answer: Response, status: u16, kind: &str) -> Value {
     assert_eq!(answer.headers()["tus-resumable"], "1.0.0");
     assert_eq!(answer.status(), status);
     let problem: Value = answer.json().await.unwrap();
     assert_eq!(problem["type"], format!("/problems/{kind}"), "{problem}");
     problem
-}
-
-fn number(bytes: &[u8]) -> u64 {
-    u64::from_le_bytes(bytes.try_into().unwrap())
-}
-
-/// A body that breaks after so many bytes.
-fn broken(bytes: &[u8]) -> reqwest::Body {
-    let chunks: Vec<_> = bytes.chunks(16 << 10).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
-    let end = stream::iter([Err(std::io::Error::other("cut"))]);
-    reqwest::Body::wrap_stream(stream::iter(chunks).chain(end))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,156 +174,6 @@ async fn the_protocol_is_spoken() {
     // An empty one is complete at once.
     let url = begin(&cluster, "empty", 0).await;
     assert_eq!(object(&cluster, &url).await["status"], "stored");
-    cluster.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_ends_leaves_nothing() {
-    let cluster = Cluster::start().await;
-    let text = content(2, 200_000);
-    // Cancelled.
-    let url = begin(&cluster, "a", text.len()).await;
-    patch(&cluster, &url, 0, text[..100_000].to_vec()).send().await.unwrap().error_for_status().unwrap();
-    assert_eq!(tus(&cluster, Method::DELETE, &url).send().await.unwrap().status(), 204);
-    cluster.wait_until_empty(DEADLINE).await;
-    problem(tus(&cluster, Method::DELETE, &url).send().await.unwrap(), 410, "ended").await;
-    problem(patch(&cluster, &url, 100_000, "x").send().await.unwrap(), 410, "ended").await;
-    assert_eq!(tus(&cluster, Method::HEAD, &url).send().await.unwrap().status(), 410);
-    assert_eq!(object(&cluster, &url).await["status"], "error");
-    // Another content than was announced at the beginning, or at the end.
-    let wrong = STANDARD.encode(hex(&sha1(b"other")));
-    let url = tus(&cluster, Method::POST, "/api/v1/uploads")
-        .header("upload-length", text.len())
-        .header("upload-metadata", format!("filename YQ==,sha1 {wrong}"));
-    let url = url.send().await.unwrap().headers()["location"].to_str().unwrap().to_owned();
-    problem(patch(&cluster, &url, 0, text.clone()).send().await.unwrap(), 422, "wrong-digest").await;
-    assert_eq!(object(&cluster, &url).await["problem"]["type"], "/problems/wrong-digest");
-    let url = begin(&cluster, "a", text.len()).await;
-    let digest = format!("sha-256=:{}:", STANDARD.encode([7; 32]));
-    let last = patch(&cluster, &url, 0, text.clone()).header("repr-digest", digest).send().await.unwrap();
-    problem(last, 422, "wrong-digest").await;
-    cluster.wait_until_empty(DEADLINE).await;
-    cluster.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_finished_expires() {
-    let limits = Limits { upload_life: std::time::Duration::from_secs(1), ..Limits::default() };
-    let cluster = Cluster::with(Options { limits, ..Options::default() }).await;
-    let url = begin(&cluster, "a", 1000).await;
-    patch(&cluster, &url, 0, vec![1; 500]).send().await.unwrap();
-    poll("its end", || async {
-        let answer = cluster.get(&url).send().await.ok()?;
-        let object: Value = answer.json().await.ok()?;
-        (object["problem"]["type"] == "/problems/ended").then_some(())
-    })
-    .await;
-    cluster.wait_until_empty(DEADLINE).await;
-    cluster.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn it_goes_on_after_every_cut() {
-    let mut cluster = Cluster::start().await;
-    let text = content(3, 12 << 20);
-    let url = begin(&cluster, "cuts", text.len()).await;
-    let mut at = 0;
-    let mut cuts = 0;
-    let mut random = content(4, 60 * 8).chunks(8).map(number).collect::<Vec<_>>().into_iter();
-    while cuts < 52 {
-        let length = usize::try_from(random.next().unwrap() % 450_000).unwrap();
-        let end = (at + length).min(text.len() - 1);
-        let sent = patch(&cluster, &url, at, broken(&text[at..end])).send().await;
-        assert!(sent.is_err() || !sent.unwrap().status().is_success());
-        cuts += 1;
-        if cuts == 15 {
-            cluster.stop_central().await;
-            cluster.start_central().await;
-            cluster.wait_for_nodes(4).await;
-        }
-        if cuts == 30 {
-            let place = *cluster.places().iter().find(|place| !cluster.files_on(place).is_empty()).unwrap();
-            cluster.stop_node(place).await;
-            if let Ok(answer) = patch(&cluster, &url, stands(&cluster, &url).await, "").send().await {
-                assert!([204, 409, 503].contains(&answer.status().as_u16()), "{answer:?}");
-            }
-            cluster.start_node(place);
-            cluster.wait_for_nodes(4).await;
-        }
-        let now = stands(&cluster, &url).await;
-        assert!(now <= end, "{now} of {end}");
-        at = now;
-    }
-    // How much of a part arrives before its connection breaks is the kernel's affair.
-    assert!(at > 0, "nothing was kept");
-    let last = patch(&cluster, &url, at, text[at..].to_vec());
-    let digest = format!("sha=:{}:", STANDARD.encode(sha1(&text)));
-    let last = last.header("repr-digest", digest).send().await.unwrap();
-    assert_eq!(last.status(), 204, "{}", last.text().await.unwrap());
-    assert_eq!(object(&cluster, &url).await["status"], "stored");
-    assert_eq!(cluster.holders(&hex(&sha1(&text)), &text).len(), 2);
-    cluster.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_is_lost_is_replaced() {
-    let mut cluster = Cluster::start().await;
-    let text = content(5, 3 << 20);
-    let url = begin(&cluster, "lost", text.len()).await;
-    patch(&cluster, &url, 0, text[..1 << 20].to_vec()).send().await.unwrap().error_for_status().unwrap();
-    for step in 1..3 {
-        let holders: Vec<_> =
-            cluster.places().iter().copied().filter(|p| !cluster.files_on(p).is_empty()).collect();
-        cluster.stop_node(holders[0]).await;
-        let _ = std::fs::remove_dir_all(cluster.node_dir(holders[0]));
-        let from = step << 20;
-        poll("the next part", || async {
-            let answer =
-                patch(&cluster, &url, from, text[from..from + (1 << 20)].to_vec()).send().await.ok()?;
-            (answer.status() == 204).then_some(())
-        })
-        .await;
-    }
-    assert_eq!(object(&cluster, &url).await["status"], "stored");
-    assert_eq!(cluster.holders(&hex(&sha1(&text)), &text).len(), 2);
-    cluster.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_was_replaced_while_it_was_away_keeps_nothing() {
-    let mut cluster = Cluster::start().await;
-    let text = content(8, 3 << 20);
-    for is_finished in [true, false] {
-        let url = begin(&cluster, "away", text.len()).await;
-        let send = |from: usize| patch(&cluster, &url, from, text[from..from + (1 << 20)].to_vec()).send();
-        assert_eq!(send(0).await.unwrap().status(), 204);
-        let has_session = |place: &&'static str| {
-            cluster.files_on(place).iter().any(|path| path.to_string_lossy().contains("sessions"))
-        };
-        let away = cluster.places().iter().copied().find(has_session).unwrap();
-        cluster.stop_node(away).await;
-        poll("the next part", || async {
-            let from = 1 << 20;
-            let part = patch(&cluster, &url, from, text[from..from + (1 << 20)].to_vec());
-            (part.send().await.ok()?.status() == 204).then_some(())
-        })
-        .await;
-        cluster.start_node(away);
-        cluster.wait_for_nodes(4).await;
-        let last = if is_finished {
-            patch(&cluster, &url, 2 << 20, text[2 << 20..].to_vec())
-        } else {
-            tus(&cluster, Method::DELETE, &url)
-        };
-        assert_eq!(last.send().await.unwrap().status(), 204);
-        poll("every session's end", || async {
-            let has_session = |place: &&&'static str| {
-                cluster.files_on(place).iter().any(|path| path.to_string_lossy().contains("sessions"))
-            };
-            cluster.places().iter().find(has_session).is_none().then_some(())
-        })
-        .await;
-    }
     cluster.stop().await;
 }
 
