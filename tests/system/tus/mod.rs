@@ -1,5 +1,6 @@
 //! Resumable uploads over tus 1.0.0: the protocol, and below what breaks it.
 
+mod clients;
 mod crashes;
 mod cuts;
 mod ends;
