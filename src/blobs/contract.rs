@@ -442,6 +442,7 @@ macro_rules! contract_tests {
             bytes_are_acknowledged_on_the_way
             going_back_to_any_offset_changes_no_digest
             a_resumable_session_outlives_what_it_refuses
+            held_bytes_are_acknowledged_together_or_not_at_all
             one_request_sessions_acknowledge_nothing
         }
 

@@ -209,6 +209,13 @@ pub trait BlobStore: Send + Sync + 'static {
     /// [`BlobError::NoSession`]; [`BlobError::WrongState`] when it is neither.
     async fn acknowledged(&self, upload: UploadId) -> Result<u64>;
 
+    /// What is appended from now on is acknowledged only when [`BlobStore::acknowledge`] says so,
+    /// not on the way: until then going back drops it, and so does a restart.
+    ///
+    /// # Errors
+    /// [`BlobError::NoSession`]; [`BlobError::WrongState`] when it is prepared or not resumable.
+    async fn hold(&self, upload: UploadId) -> Result<()>;
+
     /// Goes back to an offset that a resumable session has acknowledged, and forgets what came
     /// after it. The first call after a restart may read everything before it again.
     ///
@@ -218,9 +225,9 @@ pub trait BlobStore: Send + Sync + 'static {
     async fn rewind(&self, upload: UploadId, offset: u64) -> Result<()>;
 
     /// Checks the digests and syncs the bytes and their description. Any error ends the
-    /// session, but a full disk does not end a resumable one, nor does an expected size at
-    /// which it does not stand: [`BlobError::WrongOffset`]. Repeating it gives the first
-    /// answer; a prepared session outlives any error, as when other digests are expected of
+    /// session, but a resumable one only if the disk fails: other digests and collision attacks
+    /// are found again by whoever asks again. Where it does not stand at the expected size, or
+    /// holds back bytes, it is [`BlobError::WrongOffset`]. Repeating it gives the first answer; a prepared session outlives any error, as when other digests are expected of
     /// it then.
     async fn prepare(
         &self,

@@ -394,6 +394,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// Records that a node is out (its replicas no longer count) or back.
     async fn set_node_out(&self, node: NodeId, out: bool) -> Result<()>;
 
+    /// Which of these nodes are out.
+    async fn nodes_out(&self, nodes: &[NodeId]) -> Result<Vec<NodeId>>;
+
     /// Every node that ever joined, in order of id.
     async fn nodes(&self) -> Result<Vec<NodeWithCounts>>;
 

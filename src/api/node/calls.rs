@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{ApiError, ProblemKind};
 use crate::api::common::{only, read, read_document};
 use crate::domain::{Sha1, UploadId};
-use crate::service::node::{INVENTORY_PAGE, NodeService};
+use crate::service::node::{INVENTORY_PAGE, NodeService, PartStart};
 use crate::wire::TICKET_HEADER;
 use crate::wire::cluster::{ProveAnswer, ProveRequest};
 use crate::wire::node::{Inventory, NodeStatus, OffsetAnswer, PrepareAnswer};
@@ -77,6 +77,7 @@ async fn open(
 #[serde(deny_unknown_fields)]
 struct AppendQuery {
     offset: u64,
+    checksum: Option<Sha1>,
 }
 
 async fn append(
@@ -85,10 +86,12 @@ async fn append(
     upload: web::Path<String>,
     body: web::Payload,
 ) -> Result<web::Json<OffsetAnswer>, ApiError> {
-    let query = web::Query::<AppendQuery>::from_query(request.query_string())
-        .map_err(|_| ApiError::new(ProblemKind::BadRequest, "`offset` is a number of bytes"))?;
-    let upload = read_id(&upload)?;
-    Ok(web::Json(service.append(ticket(&request), upload, query.offset, body).await?))
+    let query = web::Query::<AppendQuery>::from_query(request.query_string()).map_err(|_| {
+        ApiError::new(ProblemKind::BadRequest, "`offset` is a number of bytes, `checksum` a SHA-1")
+    })?;
+    let AppendQuery { offset, checksum } = query.into_inner();
+    let part = PartStart { offset, checksum };
+    Ok(web::Json(service.append(ticket(&request), read_id(&upload)?, part, body).await?))
 }
 
 async fn offset(

@@ -14,6 +14,7 @@ impl From<NodeError> for ApiError {
             NodeError::Interrupted => ProblemKind::Incomplete,
             NodeError::Stalled => ProblemKind::Timeout,
             NodeError::TakenOver => ProblemKind::Conflict,
+            NodeError::Checksum => ProblemKind::ChecksumMismatch,
             NodeError::Source(_) => ProblemKind::BadGateway,
             NodeError::Store(error) => of_store(error),
         };

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_TYPE, HttpDate};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HttpDate, TRANSFER_ENCODING};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -51,8 +51,7 @@ pub(super) fn check_version(request: &HttpRequest) -> Result<(), ApiError> {
     }
 }
 
-/// Whether the body is a part of an upload.
-pub(super) fn is_part(request: &HttpRequest) -> bool {
+fn is_part(request: &HttpRequest) -> bool {
     text(request, CONTENT_TYPE.as_str()).is_some_and(|kind| kind.trim().eq_ignore_ascii_case(PART))
 }
 
@@ -62,6 +61,16 @@ pub(super) fn check_part(request: &HttpRequest) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(ApiError::new(ProblemKind::UnsupportedMediaType, format!("send a part as Content-Type: {PART}")))
+}
+
+/// Whether a new upload comes with a part: a body, which then must be one.
+pub(super) fn check_first_part(request: &HttpRequest) -> Result<bool, ApiError> {
+    let has_body = request.headers().contains_key(TRANSFER_ENCODING)
+        || bytes(request, CONTENT_LENGTH.as_str())?.is_some_and(|bytes| bytes > 0);
+    if has_body {
+        check_part(request)?;
+    }
+    Ok(has_body || is_part(request))
 }
 
 /// What `Upload-Checksum` says of a part.

@@ -13,7 +13,7 @@ use super::common::{
     ApiError, ProblemKind, Site, announced_digests, failed_file, only, pump, receiving_file, stored_file,
 };
 use crate::domain::{UploadId, Viewer};
-use crate::service::central::resumable::{Look, Part, Received, ResumeError, Standing};
+use crate::service::central::resumable::{Look, Part, Received, ResumableEnd, ResumeError, Standing};
 use crate::wire::api::UploadedFile;
 
 const PATH: &str = "/api/v1/uploads";
@@ -81,6 +81,7 @@ async fn options(site: web::Data<Site>) -> HttpResponse {
     ),
     responses(
         (status = 201, description = "Begun: `Location` is its address"),
+        (status = 415, description = "The body is no part", body = crate::wire::api::Problem),
         (status = "default", description = "A problem document (RFC 9457)", body = crate::wire::api::Problem),
     )
 )]
@@ -92,7 +93,7 @@ async fn create(
     let base = site.base(&request)?;
     fields::check_version(&request)?;
     let new = fields::new_upload(&request)?;
-    let has_part = fields::is_part(&request);
+    let has_part = fields::check_first_part(&request)?;
     let part = Part { offset: 0, ..part(&request)? };
     let size = new.size;
     let upload = site.resumable.create(new).await?;
@@ -153,7 +154,8 @@ async fn head(
     get, path = "/api/v1/uploads/{id}", tag = "resumable uploads", operation_id = "tus_get",
     params(("id" = String, Path, description = "The upload")),
     responses(
-        (status = 200, description = "The upload: `receiving` with `offset`, or how it ended", body = UploadedFile),
+        (status = 200, description = "The upload: `receiving` with `offset`, or how its last part ended", body = UploadedFile),
+        (status = 410, description = "Cancelled, or not finished in time", body = crate::wire::api::Problem),
         (status = "default", description = "A problem document (RFC 9457)", body = crate::wire::api::Problem),
     )
 )]
@@ -167,6 +169,8 @@ async fn look(
     let given = upload.name.as_str();
     let object = match standing {
         Standing::Receiving { offset } => receiving_file(given, upload.size, offset),
+        // Nothing is left to be looked at.
+        Standing::Ended(end @ (ResumableEnd::Terminated | ResumableEnd::Expired)) => return Err(end.into()),
         Standing::Ended(end) => failed_file(given, &end.into()),
         Standing::Completed(completed) => {
             let detail = site.catalog.detail(Viewer::Public, completed.blob.digests.sha1).await?;

@@ -113,7 +113,41 @@ pub(in crate::blobs) async fn a_resumable_session_outlives_what_it_refuses(store
     let upload = begin(&*store, &content).await;
     let wrong = Expected { sha1: Some(Sha1::new([1; 20])), ..sized(1000) };
     refused!(store.prepare(upload, wrong, LATER).await, BlobError::WrongDigest(_));
-    refused!(store.acknowledged(upload).await, BlobError::NoSession);
+    assert_eq!(store.acknowledged(upload).await.unwrap(), 1000);
+    refused!(store.prepare(upload, wrong, LATER).await, BlobError::WrongDigest(_));
+    assert_eq!(store.prepare(upload, sized(1000), LATER).await.unwrap().digests, digests(&content));
+    store.abort(upload).await.unwrap();
+    has_no_sessions(&*store).await;
+}
+
+pub(in crate::blobs) async fn held_bytes_are_acknowledged_together_or_not_at_all(store: Arc<dyn BlobStore>) {
+    let piece = usize::try_from(ACKNOWLEDGE_BYTES).unwrap();
+    let content = content(3 * piece + 5, 26);
+    let options = resumable(Some(content.len() as u64));
+    let upload = UploadId::random();
+    store.create_session(upload, options).await.unwrap();
+    store.append(upload, 0, content.slice(..1000)).await.unwrap();
+    store.hold(upload).await.unwrap();
+    let at = store.acknowledged(upload).await.unwrap();
+    assert_eq!(at, 1000);
+    // Other bytes, over two pieces' ends.
+    store.append(upload, at, Bytes::from(vec![9; 2 * piece])).await.unwrap();
+    assert_eq!(store.acknowledged(upload).await.unwrap(), at);
+    let early = store.prepare(upload, Expected::default(), LATER).await;
+    refused!(early, BlobError::WrongOffset { at: 1000 });
+    refused!(store.rewind(upload, at + 1).await, BlobError::WrongOffset { at: 1000 });
+    store.rewind(upload, at).await.unwrap();
+    store.hold(upload).await.unwrap();
+    store.append(upload, at, content.slice(1000..2 * piece)).await.unwrap();
+    assert_eq!(store.acknowledge(upload).await.unwrap(), 2 * ACKNOWLEDGE_BYTES);
+    // And from then on as ever.
+    store.append(upload, 2 * ACKNOWLEDGE_BYTES, content.slice(2 * piece..)).await.unwrap();
+    assert_eq!(store.acknowledged(upload).await.unwrap(), 3 * ACKNOWLEDGE_BYTES);
+    let prepared = store.prepare(upload, Expected::default(), LATER).await.unwrap();
+    assert_eq!((prepared.digests, prepared.pieces), (digests(&content), pieces_of(&content)));
+    refused!(store.hold(upload).await, BlobError::WrongState);
+    store.abort(upload).await.unwrap();
+    refused!(store.hold(upload).await, BlobError::NoSession);
     has_no_sessions(&*store).await;
 }
 

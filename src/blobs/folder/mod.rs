@@ -293,6 +293,11 @@ impl BlobStore for FolderStore {
         session.acknowledged().ok_or(BlobError::NoSession)
     }
 
+    async fn hold(&self, upload: UploadId) -> Result<()> {
+        let session = self.session(upload).ok_or(BlobError::NoSession)?;
+        self.with_session(session, |inner, session, state| resume::hold(inner, session, state)).await
+    }
+
     async fn rewind(&self, upload: UploadId, offset: u64) -> Result<()> {
         let session = self.session(upload).ok_or(BlobError::NoSession)?;
         self.with_session(session, move |inner, session, state| resume::rewind(inner, session, state, offset))

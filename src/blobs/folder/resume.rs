@@ -70,6 +70,8 @@ pub(super) fn acknowledge(inner: &Inner, session: &Session, writing: &mut Writin
         return Ok(());
     }
     let failed = |error| disk_failed(error, "acknowledging bytes");
+    // What was held back was synced on the way, where it was much.
+    writing.flusher.settle().map_err(failed)?;
     // A sync that failed is not tried again: what it was to sync may be lost.
     writing.is_unsure = true;
     inner.disk.sync_file(&writing.file, &inner.disk.session_data(session.upload)).map_err(failed)?;
@@ -86,12 +88,32 @@ pub(super) fn acknowledge_all(inner: &Inner, session: &Session, state: &mut Stat
         State::Prepared => session.prepared().map(|(digests, _)| digests.size).ok_or(BlobError::WrongState),
         State::Writing(writing) if writing.track.is_none() => Err(BlobError::WrongState),
         State::Writing(_) => {
-            with_writing(session, state, |writing| acknowledge(inner, session, writing))?;
+            with_writing(session, state, |writing| {
+                acknowledge(inner, session, writing)?;
+                writing.is_held = false;
+                Ok(())
+            })?;
             session.acknowledged().ok_or(BlobError::WrongState)
         }
         State::Resting(_) => session.acknowledged().ok_or(BlobError::WrongState),
         State::Ended => Err(BlobError::NoSession),
     }
+}
+
+/// Acknowledges nothing more on the way.
+pub(super) fn hold(inner: &Inner, session: &Session, state: &mut State) -> Result<()> {
+    match state {
+        State::Prepared => return Err(BlobError::WrongState),
+        State::Writing(writing) if writing.track.is_none() => return Err(BlobError::WrongState),
+        State::Ended => return Err(BlobError::NoSession),
+        State::Writing(_) | State::Resting(_) => wake(inner, session, state)?,
+    }
+    with_writing(session, state, |writing| {
+        // What came before is to be gone back to.
+        acknowledge(inner, session, writing)?;
+        writing.is_held = true;
+        Ok(())
+    })
 }
 
 /// Goes back to an acknowledged offset.
@@ -108,6 +130,7 @@ pub(super) fn rewind(inner: &Inner, session: &Session, state: &mut State, offset
     }
     wake(inner, session, state)?;
     with_writing(session, state, |writing| {
+        writing.is_held = false;
         if offset == writing.at {
             return Ok(());
         }

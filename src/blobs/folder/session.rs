@@ -66,12 +66,14 @@ pub(super) struct Writing {
     /// Where the next bytes go.
     pub(super) at: u64,
     pub(super) space: Reservation,
-    flusher: Flusher,
+    pub(super) flusher: Flusher,
     /// What a resumable one can go back to.
     pub(super) track: Option<Track>,
     /// What is in the file, or on the disk of it, is not known: a resumable session then goes
     /// on from what it acknowledged.
     pub(super) is_unsure: bool,
+    /// Nothing is acknowledged on the way.
+    pub(super) is_held: bool,
 }
 
 impl Writing {
@@ -85,6 +87,7 @@ impl Writing {
             flusher: Flusher::default(),
             track,
             is_unsure: false,
+            is_held: false,
         }
     }
 }
@@ -207,7 +210,9 @@ pub(super) fn create(inner: &Inner, session: &Session, state: &mut State) -> Res
 pub(super) fn after(session: &Session, writing: Box<Writing>, error: &BlobError) -> State {
     match error {
         BlobError::WrongOffset { .. } => State::Writing(writing),
-        BlobError::NoSpace | BlobError::TooLong if session.options.resumable => {
+        BlobError::NoSpace | BlobError::TooLong | BlobError::WrongDigest(_) | BlobError::Collision
+            if session.options.resumable =>
+        {
             if writing.is_unsure {
                 State::Resting(writing.space)
             } else {
@@ -282,11 +287,11 @@ fn write(inner: &Arc<Inner>, session: &Session, writing: &mut Writing, bytes: &B
         writing.hasher.update(slice, &mut writing.pieces);
         writing.at += slice.len() as u64;
         writing.space.wrote(slice.len() as u64);
-        if writing.at.is_multiple_of(ACKNOWLEDGE_BYTES) {
+        if writing.at.is_multiple_of(ACKNOWLEDGE_BYTES) && !writing.is_held {
             resume::acknowledge(inner, session, writing)?;
         }
     }
-    if writing.track.is_some() {
+    if writing.track.is_some() && !writing.is_held {
         return Ok(());
     }
     writing.flusher.wrote(inner, session.upload, &writing.file, writing.at).map_err(failed)
@@ -349,6 +354,9 @@ fn settle(
     let at = writing.at;
     let mut sizes = [session.options.declared_bytes, expected.size].into_iter().flatten();
     if writing.track.is_some() {
+        if writing.is_held {
+            return Err(BlobError::WrongOffset { at: session.acknowledged().unwrap_or(0) });
+        }
         resume::acknowledge(inner, session, writing)?;
         if sizes.any(|size| at != size) {
             return Err(BlobError::WrongOffset { at });

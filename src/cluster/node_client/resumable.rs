@@ -54,17 +54,17 @@ impl NodeClient {
     /// Appends the whole body from this offset; says the acknowledged offset after it.
     ///
     /// A body that yields an error breaks the connection; what the node had read by then
-    /// stays.
+    /// stays, unless the part has a checksum: then the node keeps all of it or nothing.
     ///
     /// # Errors
-    /// [`NodeError`]; `wrong-offset`, with the acknowledged one, when that is below this
+    /// [`NodeError`]; `checksum-mismatch`; `wrong-offset`, with the acknowledged one, when that is below this
     /// offset; `no-session`; `conflict` when another append took over.
     pub async fn append<S, E>(
         &self,
         member: &Member,
         upload: UploadId,
         terms: ResumeTerms,
-        offset: u64,
+        (offset, checksum): (u64, Option<Sha1>),
         now: Timestamp,
         body: S,
     ) -> Result<u64, NodeError>
@@ -73,7 +73,8 @@ impl NodeClient {
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
     {
         let ticket = terms_ticket(member, upload, terms, now);
-        let path = format!("?offset={offset}");
+        let checksum = checksum.map(|sha1| format!("&checksum={sha1}")).unwrap_or_default();
+        let path = format!("?offset={offset}{checksum}");
         let call = self.session_call(Method::PATCH, member, upload, &path, &ticket);
         read_offset(call.body(reqwest::Body::wrap_stream(body)).send().await?).await
     }
@@ -96,12 +97,12 @@ impl NodeClient {
         }
     }
 
-    /// Has a resumable session prepared; repeating it gives the same receipt. A node that was
-    /// restarted reads the bytes again first.
+    /// Has a resumable session prepared; repeating it gives a fresh receipt of the same. A node
+    /// that was restarted reads the bytes again first.
     ///
     /// # Errors
     /// [`NodeError`]; `wrong-offset` when the session is not at the expected size, and keeps
-    /// it; `wrong-digest` and `collision-attack` end it.
+    /// it; `wrong-digest` and `collision-attack`, which repeat until it is aborted.
     pub async fn prepare(
         &self,
         member: &Member,

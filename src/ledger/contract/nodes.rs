@@ -17,6 +17,8 @@ pub async fn nodes_are_recorded_changed_and_listed_by_id(t: Fixture) {
     assert_eq!(blob.keep, ids[..2]);
     t.ledger.set_node_out(ids[0], true).await.unwrap();
     t.ledger.set_node_out(NodeId::from_bytes([1; 16]), true).await.unwrap();
+    let unknown = NodeId::from_bytes([1; 16]);
+    assert_eq!(t.ledger.nodes_out(&[ids[1], unknown, ids[0]]).await.unwrap(), ids[..1]);
     let nodes = listed().await;
     assert_eq!(nodes.len(), 3, "a node that never joined is not made");
     assert_eq!(nodes.iter().map(|node| node.node.out).collect::<Vec<_>>(), [false, true, false]);

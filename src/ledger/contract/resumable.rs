@@ -40,6 +40,13 @@ pub async fn a_resumable_upload_is_found_changed_and_decided(mut t: Fixture) {
         assert_eq!((&found.nodes[..], &found.former[..]), (now, former));
     }
     assert_eq!(found.state, ResumableState::Receiving);
+    // Its nodes keep what they have prepared, however late it is; a former one does not.
+    let late = t.time.now();
+    t.time.advance(Duration::from_secs(1));
+    for (node, outcome) in [(nodes[1], SessionOutcome::Keep), (nodes[0], SessionOutcome::Abort)] {
+        let told = t.ledger.session_outcome(made.upload, node, blob.sha1, late).await.unwrap();
+        assert_eq!(told, outcome);
+    }
 
     let upload = DecideUpload { upload: made.upload, ..t.upload("a.txt", blob, &nodes[1..]) };
     let decided = t.decide(&upload).await.stored();

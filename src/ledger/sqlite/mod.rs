@@ -176,6 +176,11 @@ impl Ledger for SqliteLedger {
         self.writer.call(move |conn| nodes::set_out(conn, node, out)).await
     }
 
+    async fn nodes_out(&self, nodes: &[NodeId]) -> Result<Vec<NodeId>> {
+        let nodes = nodes.to_vec();
+        self.readers.call(move |conn| nodes::out_of(conn, &nodes)).await
+    }
+
     async fn nodes(&self) -> Result<Vec<NodeWithCounts>> {
         self.readers.call(nodes::all).await
     }

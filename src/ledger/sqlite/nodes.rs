@@ -40,6 +40,17 @@ pub(super) fn set_out(conn: &Connection, node: NodeId, out: bool) -> Result<()> 
     Ok(())
 }
 
+/// See `Ledger::nodes_out`.
+pub(super) fn out_of(conn: &Connection, nodes: &[NodeId]) -> Result<Vec<NodeId>> {
+    let mut out = Vec::new();
+    for node in nodes {
+        let found =
+            sql::first(conn, "SELECT 1 FROM nodes WHERE id = ?1 AND is_out", [node.as_bytes()], |_| Ok(()))?;
+        out.extend(found.map(|()| *node));
+    }
+    Ok(out)
+}
+
 /// Every node, in order of id. See `Ledger::nodes`.
 pub(super) fn all(conn: &Connection) -> Result<Vec<NodeWithCounts>> {
     sql::all(

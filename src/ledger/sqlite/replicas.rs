@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::super::{PendingReplica, ReplicaState, Result, SessionOutcome};
 use super::rows::{self, BlobRow, ReplicaRow};
-use super::{decide, sql};
+use super::{decide, resumable, sql};
 use crate::domain::{Generation, NodeId, Sha1, Timestamp, UploadId, Viewer};
 
 /// Records that a node has the blob. See `Ledger::confirm_replica`.
@@ -69,7 +69,9 @@ pub(super) fn session_outcome(
             files: rows::files(conn, Viewer::Public, &blob, None)?,
         });
     }
-    let over = now > decide_before || decide::is_decided(conn, upload)?;
+    // A resumable one has its own end: until then it can be prepared anew.
+    let is_late = now > decide_before && !resumable::is_receiving(conn, upload, node)?;
+    let over = is_late || decide::is_decided(conn, upload)?;
     Ok(if over { SessionOutcome::Abort } else { SessionOutcome::Keep })
 }
 

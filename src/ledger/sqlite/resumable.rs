@@ -121,6 +121,17 @@ pub(super) fn expired(conn: &Connection, now: Timestamp, limit: usize) -> Result
     Ok(found.into_iter().map(|(upload, _)| upload).collect())
 }
 
+/// Whether it is neither decided nor ended, and this node's session takes its bytes.
+pub(super) fn is_receiving(conn: &Connection, upload: UploadId, node: NodeId) -> Result<bool> {
+    let nodes = sql::first(
+        conn,
+        "SELECT nodes FROM uploads WHERE id = ?1 AND decided_at IS NULL AND declared_size IS NOT NULL",
+        [upload.as_bytes()],
+        |row| row.get::<_, Vec<u8>>(0).map_err(Into::into),
+    )?;
+    Ok(nodes.and_then(|nodes| split(&nodes)).is_some_and(|nodes| nodes.contains(&node)))
+}
+
 /// Whether it ended undecided.
 pub(super) fn is_ended(conn: &Connection, upload: UploadId) -> Result<bool> {
     let ended = sql::first(

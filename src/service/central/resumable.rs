@@ -163,7 +163,7 @@ impl ResumableService {
             ResumableState::Decided(_) => Standing::Completed(Box::new(self.shared.repeat(&upload).await?)),
             ResumableState::Ended(end) => Standing::Ended(end),
             ResumableState::Receiving => {
-                let sides = Sides::ask(&self.shared.uploads, &upload).await;
+                let sides = Sides::ask(&self.shared.uploads, &upload).await?;
                 Standing::Receiving { offset: sides.offset()? }
             }
         };
@@ -359,7 +359,7 @@ impl Shared {
     async fn complete_within_turn(&self, upload: &Resumable) -> Result<Completed> {
         let mut upload = upload.clone();
         for _ in 0..TRIES {
-            let sides = Sides::ask(&self.uploads, &upload).await;
+            let sides = Sides::ask(&self.uploads, &upload).await?;
             let size = upload.size;
             let members = self.pair(&mut upload, sides, size).await?;
             let prepared = self.prepare(&mut upload, members).await?;

@@ -141,7 +141,10 @@ impl<T: Send + 'static> Transfer<T> {
     }
 
     fn fail(&mut self, member: Arc<Member>, error: NodeError, membership: &Membership) {
-        tracing::warn!(node = %member.id, place = %member.place.name, %error, "a node failed during an upload");
+        // That one is the sender's.
+        if !error.is("checksum-mismatch") {
+            tracing::warn!(node = %member.id, place = %member.place.name, %error, "a node failed during an upload");
+        }
         if error.is_nodes_fault() {
             membership.suspend(member.id);
         }

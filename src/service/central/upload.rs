@@ -287,7 +287,7 @@ impl Inner {
         let legs = pair.into_iter().map(start).collect();
         let mut transfer = Transfer::new(legs, self.limits.node_stalled_after);
         let bounds = Bounds { limit_bytes: self.limits.file_bytes, declared_bytes: upload.declared_bytes };
-        if let Err(error) = self.receive(bounds, &slot, fed, &mut transfer, |_| {}).await {
+        if let Err(error) = self.receive(bounds, &slot, fed, &mut transfer).await {
             let (members, failed) = transfer.cut().await;
             self.abort(id, &members).await;
             return Err(Self::explain(failed).unwrap_or(error));
@@ -319,7 +319,6 @@ impl Inner {
         slot: &Slot,
         mut fed: mpsc::Receiver<Fed>,
         transfer: &mut Transfer<T>,
-        mut seen: impl FnMut(&Bytes) + Send,
     ) -> Result<(), UploadError> {
         let mut total: u64 = 0;
         let mut pace = Pace::new(self.limits);
@@ -339,7 +338,6 @@ impl Inner {
                     }
                     slot.received(bytes.len());
                     pace.received(bytes.len());
-                    seen(&bytes);
                     if !transfer.send(&bytes, &self.membership).await {
                         return Err(UploadError::NodesFailed);
                     }

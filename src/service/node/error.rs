@@ -27,6 +27,9 @@ pub enum NodeError {
     /// Another call writes this session now.
     #[error("another call has taken over this upload")]
     TakenOver,
+    /// A part has another checksum than was given; nothing of it is kept.
+    #[error("the part has another checksum than was given")]
+    Checksum,
     /// The node to copy from failed.
     #[error("the server to copy from failed: {0}")]
     Source(String),

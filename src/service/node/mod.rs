@@ -37,7 +37,7 @@ pub use crate::blobs::BlobError as StoreError;
 pub use crate::tickets::{Disposition, TicketError};
 pub use download::{Content, Download, READ_BYTES};
 pub use error::NodeError;
-pub use resumable::Opened;
+pub use resumable::{Opened, PartStart};
 use settle::PendingConfirms;
 
 /// The result of a use case.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
+use sha1::Digest as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -16,7 +17,7 @@ use super::intake::Intake;
 use super::sessions::{read_request, source_url};
 use super::{NodeError, NodeService, Result};
 use crate::blobs::{BlobError, BlobStore, Expected, SessionOptions};
-use crate::domain::UploadId;
+use crate::domain::{Sha1, UploadId};
 use crate::service::turns::Waiting;
 use crate::tickets::{CallTicket, Operation};
 use crate::wire::PROTOCOL;
@@ -29,6 +30,15 @@ const CHUNKS_WAITING: usize = 8;
 const TOUCH_WITHIN: Duration = Duration::from_secs(3);
 /// The connection feels when its sender stalls, not the task that writes.
 const NEVER: Duration = Duration::from_hours(24 * 365);
+
+/// Where a part begins, and what is known of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PartStart {
+    /// The session's offset.
+    pub offset: u64,
+    /// The part's own SHA-1, where it is given: then it counts as a whole or not at all.
+    pub checksum: Option<Sha1>,
+}
 
 /// How a resumable session was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,24 +77,26 @@ impl NodeService {
 
     /// Goes back to an acknowledged offset if the session is behind it, and appends the whole
     /// stream. Whatever ends it, even that it is dropped: what came up to then is acknowledged,
-    /// as far as the disk takes it. A second call cuts the first.
+    /// as far as the disk takes it. With a checksum it is all of the stream or nothing. A second
+    /// call cuts the first.
     ///
     /// # Errors
     /// [`NodeError::Ticket`], [`NodeError::Interrupted`], [`NodeError::Stalled`],
-    /// [`NodeError::TakenOver`], and what the store fails with.
+    /// [`NodeError::TakenOver`], [`NodeError::Checksum`], and what the store fails with.
     pub async fn append<E>(
         &self,
         ticket: Option<&str>,
         upload: UploadId,
-        offset: u64,
+        part: PartStart,
         bytes: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
     ) -> Result<OffsetAnswer> {
         self.permit_bare(ticket, Operation::Write, Some(upload))?;
         let permit = self.upload_permit()?;
-        self.receive(upload, offset, permit, bytes, |_| NodeError::Interrupted).await.map(answer)
+        self.receive(upload, part, permit, bytes, |_| NodeError::Interrupted).await.map(answer)
     }
 
-    /// Prepares a resumable session, and answers with the receipt.
+    /// Prepares a resumable session, and answers with a receipt that can be decided from now on
+    /// as long as a first one: central's row of the upload says what becomes of the session.
     ///
     /// # Errors
     /// [`NodeError::Ticket`], [`NodeError::TakenOver`], and what the store fails with.
@@ -100,7 +112,12 @@ impl NodeService {
         // Of a session that only one request ever fills, nothing is asked here.
         self.store().acknowledged(upload).await?;
         let _turn = self.turns.take(upload).turn().await.ok_or(NodeError::TakenOver)?;
-        self.prepare_session(upload, Expected { sha1, sha256, size: Some(size) }, size).await
+        let verified_at = self.now()?;
+        let decide_before = self.decide_before(verified_at, size);
+        let expected = Expected { sha1, sha256, size: Some(size) };
+        let mut prepared = self.store().prepare(upload, expected, decide_before).await?;
+        prepared.decide_before = prepared.decide_before.max(decide_before);
+        self.receipt(upload, prepared, verified_at)
     }
 
     /// Makes a resumable session, and fills it with the first bytes of another node's one.
@@ -148,7 +165,8 @@ impl NodeService {
     ) -> Result<u64> {
         let source = self.ask_source(url, source_ticket).await?;
         let first = first(bytes, Box::pin(source.bytes_stream()));
-        let received = self.receive(upload, 0, permit, Box::pin(first), NodeError::Source).await;
+        let start = PartStart::default();
+        let received = self.receive(upload, start, permit, Box::pin(first), NodeError::Source).await;
         match received {
             Err(NodeError::Stalled) => Err(NodeError::Source("it stopped sending".to_owned())),
             received => received,
@@ -159,7 +177,7 @@ impl NodeService {
     async fn receive<E>(
         &self,
         upload: UploadId,
-        offset: u64,
+        part: PartStart,
         permit: OwnedSemaphorePermit,
         mut bytes: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
         failed: impl Fn(E) -> NodeError,
@@ -167,7 +185,7 @@ impl NodeService {
         let waiting = self.turns.take(upload);
         let cut = waiting.cut();
         let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
-        let writing = write(Arc::clone(&self.parts.store), upload, offset, waiting, receiver);
+        let writing = write(Arc::clone(&self.parts.store), upload, part, waiting, receiver);
         let writing = async move {
             let _permit = permit;
             writing.await
@@ -211,17 +229,33 @@ impl NodeService {
 async fn write(
     store: Arc<dyn BlobStore>,
     upload: UploadId,
-    offset: u64,
+    part: PartStart,
     waiting: Waiting,
     receiver: mpsc::Receiver<Bytes>,
 ) -> Result<u64> {
     let _turn = waiting.turn().await.ok_or(NodeError::TakenOver)?;
+    let PartStart { offset, checksum } = part;
     store.rewind(upload, offset).await?;
+    if checksum.is_some() {
+        // Not even a crash is to leave bytes that nobody has checked.
+        store.hold(upload).await?;
+    }
+    let mut hasher = checksum.map(|_| sha1::Sha1::new());
     let bytes = Box::pin(stream::unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|chunk| (Ok::<_, NodeError>(chunk), receiver))
     }));
+    let bytes = bytes.inspect(|chunk| {
+        if let (Some(hasher), Ok(chunk)) = (&mut hasher, chunk) {
+            hasher.update(chunk);
+        }
+    });
     let intake = Intake { idle: TOUCH_WITHIN, stalled_after: NEVER };
     let filled = intake.fill(&*store, upload, offset, bytes, std::convert::identity).await;
+    let sum = hasher.map(|hasher| Sha1::new(hasher.finalize().into()));
+    if checksum.is_some() && (filled.is_err() || sum != checksum) {
+        store.rewind(upload, offset).await?;
+        return Err(filled.err().unwrap_or(NodeError::Checksum));
+    }
     let acknowledged = store.acknowledge(upload).await;
     filled?;
     Ok(acknowledged?)

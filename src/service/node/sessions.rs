@@ -134,21 +134,31 @@ impl NodeService {
     }
 
     /// Prepares a session, and makes its receipt.
-    pub(super) async fn prepare_session(
+    async fn prepare_session(
         &self,
         upload: UploadId,
         expected: Expected,
         size: u64,
     ) -> Result<PrepareAnswer> {
         let verified_at = self.now()?;
-        // If the other node fails now, a third copies the whole from here before it is decided.
-        let within = self.parts.limits.decide_within.saturating_add(copy_time(size));
-        let decide_before = verified_at.saturating_add(within);
+        let decide_before = self.decide_before(verified_at, size);
         let prepared = self.store().prepare(upload, expected, decide_before).await?;
         self.receipt(upload, prepared, verified_at)
     }
 
-    fn receipt(&self, upload: UploadId, prepared: Prepared, verified_at: Timestamp) -> Result<PrepareAnswer> {
+    /// Until when a receipt of now can be decided.
+    pub(super) fn decide_before(&self, verified_at: Timestamp, size: u64) -> Timestamp {
+        // If the other node fails now, a third copies the whole from here before it is decided.
+        let within = self.parts.limits.decide_within.saturating_add(copy_time(size));
+        verified_at.saturating_add(within)
+    }
+
+    pub(super) fn receipt(
+        &self,
+        upload: UploadId,
+        prepared: Prepared,
+        verified_at: Timestamp,
+    ) -> Result<PrepareAnswer> {
         let keys = self.parts.keys.get();
         let key = keys.newest().ok_or(NodeError::NotReady)?;
         let mut answer = PrepareAnswer {

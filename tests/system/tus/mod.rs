@@ -71,6 +71,11 @@ async fn object(cluster: &Cluster, url: &str) -> Value {
     answer.json().await.unwrap()
 }
 
+/// A body whose length is not said before it.
+fn streamed(bytes: &'static [u8]) -> reqwest::Body {
+    reqwest::Body::wrap_stream(stream::iter([Ok::<_, std::io::Error>(bytes)]))
+}
+
 /// Two copies on two nodes, where the object says they are, and no session anywhere.
 async fn assert_kept(cluster: &Cluster, object: &Value, bytes: &[u8]) {
     let mut holders = cluster.holders(&hex(&sha1(bytes)), bytes);
@@ -108,6 +113,15 @@ async fn the_protocol_is_spoken() {
     problem(no_length, 400, "bad-request").await;
     problem(create(&cluster, "a/..", 5).send().await.unwrap(), 400, "invalid-name").await;
     problem(create(&cluster, "a", (1 << 40) + 1).send().await.unwrap(), 413, "too-large").await;
+
+    for request in [
+        create(&cluster, "a", 1).header("content-type", "text/plain").body("x"),
+        create(&cluster, "a", 1).body("x"),
+        create(&cluster, "a", 1).body(streamed(b"x")),
+    ] {
+        problem(request.send().await.unwrap(), 415, "unsupported-media-type").await;
+    }
+    assert!(cluster.sessions().is_empty(), "nothing was begun");
 
     let text = content(1, 300_000);
     let url = begin(&cluster, "ü.txt", text.len()).await;

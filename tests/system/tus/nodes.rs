@@ -77,3 +77,30 @@ async fn a_node_whose_connection_breaks_within_a_part_is_replaced() {
     cut.assert_spent();
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_both_nodes_away_it_waits_and_with_both_out_it_begins_anew() {
+    let options = Options { node_out_after: std::time::Duration::from_secs(3), ..Options::default() };
+    let mut cluster = Cluster::with(options).await;
+    let bytes = content(73, PIECE);
+    let tus = Tus::create(&cluster, bytes.len(), "").await;
+    tus.send(0, &bytes[..100]).await;
+    let on = cluster.sessions();
+    for place in &on {
+        cluster.stop_node(place).await;
+    }
+    assert_eq!(tus.request("HEAD").send().await.unwrap().status(), 503, "they may come back");
+    assert_eq!(tus.offset().await, 0, "no copy lives");
+    assert_eq!(tus.look().await["offset"], 0);
+    tus.send(0, &bytes[..200]).await;
+    // They come back later: nothing waits for them, and they keep nothing.
+    for place in &on {
+        cluster.start_node(place);
+    }
+    cluster.wait_for_nodes(4).await;
+    assert_eq!(tus.offset().await, 200);
+    tus.send(200, &bytes[200..]).await;
+    assert_kept(&cluster, &tus.look().await, &bytes).await;
+    assert!(places(&tus.look().await).iter().all(|place| !on.contains(&place.as_str())));
+    cluster.stop().await;
+}

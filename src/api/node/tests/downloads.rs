@@ -271,6 +271,9 @@ impl BlobStore for Failing {
     async fn acknowledged(&self, upload: UploadId) -> StoreResult<u64> {
         self.store.acknowledged(upload).await
     }
+    async fn hold(&self, upload: UploadId) -> StoreResult<()> {
+        self.store.hold(upload).await
+    }
     async fn rewind(&self, upload: UploadId, offset: u64) -> StoreResult<()> {
         self.store.rewind(upload, offset).await
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use reqwest::Method;
+use sha1::Digest as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -47,7 +48,7 @@ impl Served {
         let chunks: Vec<Result<Bytes, std::io::Error>> =
             bytes.chunks(100_000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
         let body = stream::iter(chunks);
-        self.client().append(&self.member(), upload, terms(), offset as u64, START, body).await
+        self.client().append(&self.member(), upload, terms(), (offset as u64, None), START, body).await
     }
 
     async fn offset(&self, upload: UploadId) -> Option<u64> {
@@ -181,16 +182,47 @@ async fn another_offset_is_named_and_lower_ones_are_gone_back_to() {
 }
 
 #[tokio::test]
-async fn wrong_digests_end_the_session() {
+async fn wrong_digests_are_said_again_until_the_session_is_aborted() {
     let node = serve().await;
     let upload = UploadId::random();
     node.open(upload).await.unwrap();
     node.append(upload, 0, b"bytes").await.unwrap();
     let expected = Expected { sha1: Some(Sha1::new([1; 20])), ..any(5) };
-    let refused = node.client().prepare(&node.member(), upload, expected, START, PATIENCE).await;
-    assert!(refused.unwrap_err().is("wrong-digest"));
-    assert_eq!(node.offset(upload).await, None);
+    for _ in 0..2 {
+        let refused = node.client().prepare(&node.member(), upload, expected, START, PATIENCE).await;
+        assert!(refused.unwrap_err().is("wrong-digest"));
+        assert_eq!(node.offset(upload).await, Some(5));
+    }
+    node.client().abort(&node.member(), upload, START).await.unwrap();
     assert_eq!(node.sessions().await, 0);
+}
+
+#[tokio::test]
+async fn a_part_with_a_checksum_is_kept_as_a_whole_or_not_at_all() {
+    let node = serve().await;
+    let bytes = content(10_000_000);
+    let upload = UploadId::random();
+    node.open(upload).await.unwrap();
+    node.append(upload, 0, &bytes[..1000]).await.unwrap();
+    let sum = |bytes: &[u8]| Some(Sha1::new(sha1::Sha1::digest(bytes).into()));
+    let send = |part: &[u8], checksum| {
+        // As of a central that dies: the connection breaks.
+        let chunks: Vec<_> = part.chunks(1 << 16).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+        let is_whole = part.len() == bytes.len() - 1000;
+        let end = (!is_whole).then(|| Err(std::io::Error::other("cut")));
+        let body = stream::iter(chunks.into_iter().chain(end));
+        let (client, member) = (node.client(), node.member());
+        async move { client.append(&member, upload, terms(), (1000, checksum), START, body).await }
+    };
+    let rest = &bytes[1000..];
+    assert!(send(rest, sum(b"other")).await.unwrap_err().is("checksum-mismatch"));
+    assert_eq!(node.offset(upload).await, Some(1000));
+    send(&rest[..9_000_000], sum(rest)).await.unwrap_err();
+    // The node's own task may take a moment to end.
+    node.append(upload, 1000, b"").await.unwrap();
+    assert_eq!(node.offset(upload).await, Some(1000));
+    assert_eq!(send(rest, sum(rest)).await.unwrap(), 10_000_000);
+    node.holds(upload, &bytes).await;
 }
 
 #[tokio::test]
@@ -271,7 +303,8 @@ async fn a_sender_that_stalls_is_cut_and_keeps_what_it_sent() {
     let upload = UploadId::random();
     node.open(upload).await.unwrap();
     let body = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"some"))]).chain(stream::pending());
-    let cut = node.client().append(&node.member(), upload, terms(), 0, START, body).await.unwrap_err();
+    let cut =
+        node.client().append(&node.member(), upload, terms(), (0, None), START, body).await.unwrap_err();
     assert!(cut.is("too-slow"), "{cut}");
     assert_eq!(node.offset(upload).await, Some(4));
 }

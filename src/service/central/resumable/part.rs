@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::stream;
-use sha1::Digest as _;
 use tokio_util::sync::CancellationToken;
 
 use super::{Look, Result, ResumableService, ResumeError, Shared, Sides, Standing};
@@ -121,7 +120,7 @@ impl Shared {
             ResumableState::Decided(_) => return Err(ResumeError::WrongOffset(upload.size)),
         }
         let room = upload.size.saturating_sub(part.offset);
-        let sides = Sides::ask(&self.uploads, &upload).await;
+        let sides = Sides::ask(&self.uploads, &upload).await?;
         let pair = self.pair(&mut upload, sides, part.offset).await?;
         if part.declared_bytes.is_some_and(|bytes| bytes > room) {
             return Err(ResumeError::TooMany(upload.size));
@@ -148,7 +147,8 @@ impl Shared {
     }
 
     /// Moves a part to both nodes; says the offset after it. What arrived before a failure of
-    /// the sender stays, unless it has a checksum.
+    /// the sender stays, unless it has a checksum: the nodes check that, so that no crash of this
+    /// central leaves bytes that nobody has checked.
     async fn take(
         &self,
         upload: &mut Resumable,
@@ -163,20 +163,14 @@ impl Shared {
         let legs = pair.into_iter().map(|member| {
             let nodes = uploads.nodes.clone();
             Leg::start(member, move |target, body| async move {
-                nodes.append(&target, id, terms, part.offset, now, body).await
+                nodes.append(&target, id, terms, (part.offset, part.checksum), now, body).await
             })
         });
         let mut transfer = Transfer::new(legs.collect(), uploads.limits.node_stalled_after);
         let room = upload.size.saturating_sub(part.offset);
         let bounds = Bounds { limit_bytes: room, declared_bytes: part.declared_bytes };
-        let mut hasher = part.checksum.map(|_| sha1::Sha1::new());
-        let seen = |bytes: &Bytes| {
-            if let Some(hasher) = &mut hasher {
-                hasher.update(bytes);
-            }
-        };
         let received = tokio::select! {
-            received = uploads.receive(bounds, slot, fed, &mut transfer, seen) => received.map_err(ResumeError::from),
+            received = uploads.receive(bounds, slot, fed, &mut transfer) => received.map_err(ResumeError::from),
             () = cut.cancelled() => Err(ResumeError::TakenOver),
         };
         // Ended, not cut, whatever happened: the nodes acknowledge what came.
@@ -186,20 +180,18 @@ impl Shared {
             Err(ResumeError::Upload(UploadError::TooLarge { .. })) => Err(ResumeError::TooMany(upload.size)),
             received => received,
         };
-        let sum = hasher.map(|hasher| Sha1::new(hasher.finalize().into()));
-        let received = match received {
-            Ok(()) if sum != part.checksum => Err(ResumeError::Checksum),
-            received => received,
-        };
-        let takes_back =
-            received.is_err() && part.checksum.is_some() || matches!(received, Err(ResumeError::TooMany(_)));
         let mut holders = kept;
-        if takes_back {
+        if matches!(received, Err(ResumeError::TooMany(_))) {
             holders = self.go_back(id, upload.size, part.offset, holders).await;
         }
         if holders.is_empty() {
-            let error = if is_full { UploadError::NoSpace } else { UploadError::NodesFailed };
-            return received.and(Err(error.into()));
+            let is_other = failed.iter().any(|(_, error)| error.is("checksum-mismatch"));
+            let error = match is_full {
+                _ if is_other => ResumeError::Checksum,
+                true => UploadError::NoSpace.into(),
+                false => UploadError::NodesFailed.into(),
+            };
+            return received.and(Err(error));
         }
         if holders.len() < 2 {
             // The other one has less; the next part finds a new one for it.
@@ -226,8 +218,14 @@ impl Shared {
     ) -> Vec<(Arc<Member>, u64)> {
         let calls = holders.into_iter().map(|(member, _)| async move {
             let nothing = stream::empty::<std::result::Result<Bytes, std::io::Error>>();
-            let call =
-                self.uploads.nodes.append(&member, upload, self.terms(size), offset, self.now(), nothing);
+            let call = self.uploads.nodes.append(
+                &member,
+                upload,
+                self.terms(size),
+                (offset, None),
+                self.now(),
+                nothing,
+            );
             match call.await {
                 Ok(offset) => Some((member, offset)),
                 Err(error) => {

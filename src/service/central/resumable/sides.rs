@@ -15,14 +15,15 @@ use crate::service::central::upload::{Inner, UploadError};
 pub(super) struct Sides {
     /// Who has a session, and what it acknowledged.
     pub(super) holders: Vec<(Arc<Member>, u64)>,
-    /// Nodes that say nothing now.
+    /// Nodes that say nothing now, and are not out.
     silent: usize,
     /// Nodes that were not heard of since central's start: they may be back at once.
     unheard: usize,
 }
 
 impl Sides {
-    pub(super) async fn ask(uploads: &Inner, upload: &Resumable) -> Self {
+    /// Asks them. A node that is out counts as one that has nothing.
+    pub(super) async fn ask(uploads: &Inner, upload: &Resumable) -> Result<Self> {
         let mut sides = Self { holders: Vec::with_capacity(2), silent: 0, unheard: 0 };
         let asked = upload.nodes.iter().map(|node| async move {
             let Some(member) = uploads.membership.healthy(*node) else {
@@ -39,17 +40,22 @@ impl Sides {
                 }
             }
         });
-        for said in join_all(asked).await {
+        let said = join_all(asked).await;
+        let is_any_silent = said.iter().any(std::result::Result::is_err);
+        let out = if is_any_silent { uploads.ledger.nodes_out(&upload.nodes).await? } else { Vec::new() };
+        for (node, said) in upload.nodes.iter().zip(said) {
             match said {
                 Ok(Some(holder)) => sides.holders.push(holder),
                 Ok(None) => {}
+                // Nobody waits for it any more.
+                Err(_) if out.contains(node) => {}
                 Err(is_unheard) => {
                     sides.silent += 1;
                     sides.unheard += usize::from(is_unheard);
                 }
             }
         }
-        sides
+        Ok(sides)
     }
 
     /// The smaller of what they acknowledged. Where no node has it any more it begins anew.
