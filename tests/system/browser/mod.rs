@@ -1,5 +1,6 @@
 //! The pages in a real browser.
 
+mod file_page;
 mod pages;
 mod upload;
 mod verified;
