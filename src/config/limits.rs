@@ -19,6 +19,8 @@ pub struct Limits {
     pub node_stalled_after: Duration,
     /// A resumable upload that does not go on for so long ends: 24 h.
     pub upload_life: Duration,
+    /// Resumable uploads from one address that are not finished: 200.
+    pub unfinished_uploads: usize,
     /// Files of one precheck: 1000.
     pub precheck_files: usize,
     /// Files of one form: 1000.
@@ -43,6 +45,7 @@ impl Default for Limits {
             stalled_after: Duration::from_secs(60),
             node_stalled_after: Duration::from_secs(30),
             upload_life: Duration::from_hours(24),
+            unfinished_uploads: 200,
             precheck_files: 1000,
             upload_files: 1000,
             list_files: 50,

@@ -75,6 +75,7 @@ layer! {
         stalled_after_seconds: Option<u64>,
         node_stalled_after_seconds: Option<u64>,
         upload_life_seconds: Option<u64>,
+        unfinished_uploads: Option<usize>,
         precheck_files: Option<usize>,
         upload_files: Option<usize>,
         list_files: Option<usize>,

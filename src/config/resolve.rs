@@ -278,6 +278,11 @@ fn limits(raw: &RawLimits) -> Result<Limits, ConfigError> {
             default.node_stalled_after,
         )?,
         upload_life: seconds("limits.upload_life_seconds", raw.upload_life_seconds, default.upload_life)?,
+        unfinished_uploads: at_least_one(
+            "limits.unfinished_uploads",
+            raw.unfinished_uploads,
+            default.unfinished_uploads,
+        )?,
         precheck_files: at_least_one("limits.precheck_files", raw.precheck_files, default.precheck_files)?,
         upload_files: at_least_one("limits.upload_files", raw.upload_files, default.upload_files)?,
         list_files: at_least_one("limits.list_files", raw.list_files, default.list_files)?,

@@ -12,6 +12,7 @@ mod uploads;
 #[cfg(test)]
 mod contract;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -403,8 +404,13 @@ pub trait Ledger: Send + Sync + 'static {
     /// The counters.
     async fn totals(&self) -> Result<Totals>;
 
-    /// Records a resumable upload, which is not decided yet. Repeating it changes nothing.
-    async fn create_upload(&self, upload: NewResumable) -> Result<()>;
+    /// Records a resumable upload, which is not decided yet. False, and nothing is recorded, when
+    /// its sender has `limit` of them already.
+    async fn create_upload(&self, upload: NewResumable, limit: usize) -> Result<bool>;
+
+    /// How many uploads of a sender are neither decided nor ended, counted up to `limit`; unknown
+    /// senders count as one.
+    async fn unfinished_uploads(&self, sender: Option<IpAddr>, limit: usize) -> Result<usize>;
 
     /// A resumable upload; for a day at least after it was decided or ended.
     async fn find_upload(&self, upload: UploadId) -> Result<Option<Resumable>>;

@@ -1,5 +1,7 @@
 //! What the ledger keeps of a resumable upload.
 
+use std::net::IpAddr;
+
 use crate::domain::{BlobDigests, FileName, MediaType, NodeId, Sha1, Sha256, Timestamp, UploadId};
 
 /// A resumable upload that is to be recorded.
@@ -7,6 +9,8 @@ use crate::domain::{BlobDigests, FileName, MediaType, NodeId, Sha1, Sha256, Time
 pub struct NewResumable {
     /// Its id; nobody else knows it.
     pub upload: UploadId,
+    /// From where it is sent; forgotten as soon as it is decided or ended.
+    pub sender: Option<IpAddr>,
     /// What the person called it.
     pub name: FileName,
     /// What the sender said it is.

@@ -25,7 +25,7 @@ use crate::service::central::complete::Completion;
 use crate::service::central::control::Control;
 use crate::service::central::finisher::Finisher;
 use crate::service::central::link::{LinkLife, LinkService};
-use crate::service::central::resumable::ResumableService;
+use crate::service::central::resumable::{ResumableService, ResumeLimits};
 use crate::service::central::upload::{UploadLimits, UploadService};
 use crate::tasks::Workers;
 use crate::{api, web as pages};
@@ -154,7 +154,10 @@ impl Central {
             metrics.clone(),
             uploads.clone(),
         );
-        let resumable = ResumableService::new(&whole, config.limits.upload_life);
+        let resumable = ResumableService::new(
+            &whole,
+            ResumeLimits { life: config.limits.upload_life, unfinished: config.limits.unfinished_uploads },
+        );
         let site = Site {
             uploads: whole,
             resumable: resumable.clone(),

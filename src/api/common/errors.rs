@@ -1,6 +1,8 @@
 //! The one place that maps what services refuse to a status and a code. People see what
 //! they can act on; the log gets the cause, once.
 
+use std::time::Duration;
+
 use crate::domain::{InvalidDigest, InvalidName};
 use crate::service::central::LedgerError;
 use crate::service::central::complete::CompleteError;
@@ -10,6 +12,9 @@ use crate::service::central::upload::UploadError;
 use crate::service::central::resumable::{ResumableEnd, ResumeError};
 
 use super::problem::{ApiError, ProblemKind};
+
+/// One of many unfinished uploads may have come to its end by then.
+const UNFINISHED_RETRY: Duration = Duration::from_mins(1);
 
 impl From<LedgerError> for ApiError {
     fn from(error: LedgerError) -> Self {
@@ -83,6 +88,9 @@ impl From<ResumeError> for ApiError {
             ResumeError::Ended(end) => return end.into(),
             ResumeError::WrongOffset(offset) => {
                 return Self::new(ProblemKind::WrongOffset, error.to_string()).offset(offset);
+            }
+            ResumeError::TooManyUnfinished(_) => {
+                return Self::new(ProblemKind::TooMany, error.to_string()).retry_after(UNFINISHED_RETRY);
             }
             ResumeError::NotFound => ProblemKind::NotFound,
             ResumeError::TooMany(_) => ProblemKind::TooLarge,

@@ -87,6 +87,8 @@ kinds! {
     WrongDigest = 422, "wrong-digest", "The content is not what was announced";
     /// The content carries a collision attack.
     CollisionAttack = 422, "collision-attack", "The content carries a collision attack";
+    /// One sender has too many of these.
+    TooMany = 429, "too-many", "There are too many of these";
     /// The upload stopped in the middle.
     Incomplete = 400, "incomplete", "The upload is incomplete";
     /// Our own fault.

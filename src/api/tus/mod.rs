@@ -82,6 +82,7 @@ async fn options(site: web::Data<Site>) -> HttpResponse {
     responses(
         (status = 201, description = "Begun: `Location` is its address"),
         (status = 415, description = "The body is no part", body = crate::wire::api::Problem),
+        (status = 429, description = "Too many unfinished uploads from this address", body = crate::wire::api::Problem),
         (status = "default", description = "A problem document (RFC 9457)", body = crate::wire::api::Problem),
     )
 )]
@@ -96,7 +97,7 @@ async fn create(
     let has_part = fields::check_first_part(&request)?;
     let part = Part { offset: 0, ..part(&request)? };
     let size = new.size;
-    let upload = site.resumable.create(new).await?;
+    let upload = site.resumable.create(site.client(&request).address(), new).await?;
     let mut answer = HttpResponse::Created();
     answer
         .insert_header((LOCATION, format!("{base}{PATH}/{}", upload.upload)))

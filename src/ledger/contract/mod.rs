@@ -58,6 +58,7 @@ macro_rules! suite {
             resumable::a_resumable_upload_is_found_changed_and_decided,
             resumable::an_upload_that_ended_is_never_decided,
             resumable::uploads_expire_oldest_first,
+            resumable::a_sender_has_so_many_unfinished_uploads_at_most,
             look_up::files_are_found_by_blob_name_and_id,
             look_up::sizes_are_seen_once_a_file_has_them,
             look_up::pieces_come_back_in_order,

@@ -8,6 +8,7 @@ const LIFE: Duration = Duration::from_hours(24);
 fn new(t: &Fixture, digests: BlobDigests, nodes: &[NodeId]) -> NewResumable {
     NewResumable {
         upload: UploadId::random(),
+        sender: None,
         name: FileName::parse("a.txt").unwrap(),
         media_type: MediaType::parse("text/plain"),
         size: digests.size,
@@ -21,8 +22,8 @@ pub async fn a_resumable_upload_is_found_changed_and_decided(mut t: Fixture) {
     let nodes = t.nodes(3).await;
     let blob = content(7);
     let made = new(&t, blob, &nodes[..2]);
-    t.ledger.create_upload(made.clone()).await.unwrap();
-    t.ledger.create_upload(made.clone()).await.unwrap();
+    assert!(t.ledger.create_upload(made.clone(), 10).await.unwrap());
+    assert!(t.ledger.create_upload(made.clone(), 10).await.unwrap());
     let later = made.expires_at.saturating_add(LIFE);
     assert!(t.ledger.set_upload_nodes(made.upload, &nodes[1..], later).await.unwrap());
     t.ledger.announce_upload(made.upload, None, Some(blob.sha256)).await.unwrap();
@@ -72,7 +73,7 @@ pub async fn an_upload_that_ended_is_never_decided(t: Fixture) {
         ResumableEnd::Collision,
     ] {
         let made = new(&t, content(9), &nodes);
-        t.ledger.create_upload(made.clone()).await.unwrap();
+        assert!(t.ledger.create_upload(made.clone(), 10).await.unwrap());
         assert!(t.ledger.end_upload(made.upload, end).await.unwrap());
         assert!(!t.ledger.end_upload(made.upload, ResumableEnd::Terminated).await.unwrap());
         let found = t.ledger.find_upload(made.upload).await.unwrap().unwrap();
@@ -93,7 +94,7 @@ pub async fn uploads_expire_oldest_first(t: Fixture) {
     let mut made = Vec::new();
     for _ in 0..3 {
         let upload = new(&t, content(1), &nodes);
-        t.ledger.create_upload(upload.clone()).await.unwrap();
+        assert!(t.ledger.create_upload(upload.clone(), 10).await.unwrap());
         made.push(upload.upload);
         t.time.advance(Duration::from_secs(1));
     }
@@ -103,4 +104,29 @@ pub async fn uploads_expire_oldest_first(t: Fixture) {
     assert_eq!(expired.iter().map(|one| one.upload).collect::<Vec<_>>(), made[..2]);
     assert!(t.ledger.end_upload(made[0], ResumableEnd::Expired).await.unwrap());
     assert_eq!(t.ledger.expired_uploads(10).await.unwrap().len(), 2);
+}
+
+pub async fn a_sender_has_so_many_unfinished_uploads_at_most(mut t: Fixture) {
+    let nodes = t.nodes(2).await;
+    let senders = [Some("192.0.2.1".parse().unwrap()), Some("2001:db8::1".parse().unwrap()), None];
+    let mut made = Vec::new();
+    for sender in senders {
+        for _ in 0..3 {
+            let upload = NewResumable { sender, ..new(&t, content(1), &nodes) };
+            assert!(t.ledger.create_upload(upload.clone(), 3).await.unwrap());
+            made.push(upload.upload);
+        }
+        let more = NewResumable { sender, ..new(&t, content(1), &nodes) };
+        assert!(!t.ledger.create_upload(more.clone(), 3).await.unwrap());
+        assert_eq!(t.ledger.find_upload(more.upload).await.unwrap(), None);
+        assert_eq!(t.ledger.unfinished_uploads(sender, 9).await.unwrap(), 3);
+        assert_eq!(t.ledger.unfinished_uploads(sender, 2).await.unwrap(), 2);
+    }
+    t.reopen().await;
+    // Those that come to an end make room, however they end.
+    assert!(t.ledger.end_upload(made[0], ResumableEnd::Terminated).await.unwrap());
+    let upload = DecideUpload { upload: made[1], ..t.upload("a", content(1), &nodes) };
+    t.decide(&upload).await.stored();
+    assert_eq!(t.ledger.unfinished_uploads(senders[0], 9).await.unwrap(), 1);
+    assert_eq!(t.ledger.unfinished_uploads(senders[1], 9).await.unwrap(), 3);
 }

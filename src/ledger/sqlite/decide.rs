@@ -239,7 +239,7 @@ fn record(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, blob_no = excluded.blob_no,
              epoch = excluded.epoch, number = excluded.number, keep = excluded.keep,
-             decided_at = excluded.decided_at",
+             decided_at = excluded.decided_at, sender = NULL",
         (
             upload.as_bytes(),
             i64::from(!stored),

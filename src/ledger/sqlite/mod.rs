@@ -18,6 +18,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -194,9 +195,13 @@ impl Ledger for SqliteLedger {
         self.writer.call(move |conn| replicas::forget_outcomes(conn, now, age, limit)).await
     }
 
-    async fn create_upload(&self, upload: NewResumable) -> Result<()> {
+    async fn create_upload(&self, upload: NewResumable, limit: usize) -> Result<bool> {
         let now = self.clock.now();
-        self.writer.call(move |conn| resumable::create(conn, now, &upload)).await
+        self.writer.call(move |conn| resumable::create(conn, now, &upload, limit)).await
+    }
+
+    async fn unfinished_uploads(&self, sender: Option<IpAddr>, limit: usize) -> Result<usize> {
+        self.readers.call(move |conn| resumable::unfinished(conn, sender, limit)).await
     }
 
     async fn find_upload(&self, upload: UploadId) -> Result<Option<Resumable>> {

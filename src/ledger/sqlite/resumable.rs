@@ -1,5 +1,7 @@
 //! The rows of resumable uploads.
 
+use std::net::IpAddr;
+
 use rusqlite::{Connection, Row};
 
 use super::super::{LedgerError, NewResumable, Result, Resumable, ResumableEnd, ResumableState};
@@ -9,12 +11,33 @@ use crate::domain::{MediaType, NodeId, Sha1, Sha256, Timestamp, UploadId};
 /// So many former nodes are remembered.
 const FORMER: usize = 16;
 
+/// See `Ledger::unfinished_uploads`.
+pub(super) fn unfinished(conn: &Connection, sender: Option<IpAddr>, limit: usize) -> Result<usize> {
+    let count =
+        sql::only(conn, "SELECT count(*) FROM uploads WHERE sender = ?1", [sender_bytes(sender)], |row| {
+            sql::count(row, 0)
+        })?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX).min(limit))
+}
+
+fn sender_bytes(sender: Option<IpAddr>) -> [u8; 16] {
+    match sender {
+        None => [0; 16],
+        Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped().octets(),
+        Some(IpAddr::V6(ip)) => ip.octets(),
+    }
+}
+
 /// Records a new one. See `Ledger::create_upload`.
-pub(super) fn create(conn: &Connection, now: Timestamp, new: &NewResumable) -> Result<()> {
+pub(super) fn create(conn: &Connection, now: Timestamp, new: &NewResumable, limit: usize) -> Result<bool> {
+    if unfinished(conn, new.sender, limit)? >= limit {
+        return Ok(false);
+    }
     sql::run(
         conn,
-        "INSERT INTO uploads (id, name, media_type, declared_size, sha1, nodes, created_at, expires_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO uploads (id, name, media_type, declared_size, sha1, nodes, created_at, expires_at,
+                              sender)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
         (
             new.upload.as_bytes(),
             new.name.as_str(),
@@ -24,9 +47,10 @@ pub(super) fn create(conn: &Connection, now: Timestamp, new: &NewResumable) -> R
             joined(&new.nodes),
             now.as_millis(),
             new.expires_at.as_millis(),
+            sender_bytes(new.sender),
         ),
     )?;
-    Ok(())
+    Ok(true)
 }
 
 /// One of them. See `Ledger::find_upload`.
@@ -101,7 +125,7 @@ pub(super) fn announce(
 pub(super) fn end(conn: &Connection, now: Timestamp, upload: UploadId, end: ResumableEnd) -> Result<bool> {
     let changed = sql::run(
         conn,
-        "UPDATE uploads SET ended = ?2, decided_at = ?3 WHERE id = ?1 AND decided_at IS NULL",
+        "UPDATE uploads SET ended = ?2, decided_at = ?3, sender = NULL WHERE id = ?1 AND decided_at IS NULL",
         (upload.as_bytes(), end_code(end), now.as_millis()),
     )?;
     Ok(changed > 0)

@@ -10,10 +10,11 @@ use super::sql;
 use crate::domain::ClusterId;
 
 /// What each migration does, in order; `PRAGMA user_version` counts those that were done.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_resumable.sql"),
     include_str!("../../../migrations/sqlite/0003_former.sql"),
+    include_str!("../../../migrations/sqlite/0004_senders.sql"),
     include_str!("../../../migrations/sqlite/0005_orders.sql"),
 ];
 

@@ -233,6 +233,8 @@ async fn no_statement_reads_a_whole_table_or_sorts() {
     ledger.pending_replicas(NodeId::from_bytes([1; 16]), Duration::ZERO, 5).await.unwrap();
     ledger.set_node_out(nodes[2], true).await.unwrap();
     ledger.nodes().await.unwrap();
+    ledger.nodes_out(&nodes).await.unwrap();
+    ledger.unfinished_uploads(None, 5).await.unwrap();
     ledger.totals().await.unwrap();
     ledger.forget_outcomes(Duration::ZERO, 1).await.unwrap();
     ledger.find_upload(upload).await.unwrap();

@@ -5,6 +5,7 @@
 mod part;
 mod sides;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,6 +86,9 @@ pub enum ResumeError {
     /// A part has another checksum than was given.
     #[error("the part has another checksum than was given: send it again")]
     Checksum,
+    /// Too many that are not finished, from one address.
+    #[error("{0} unfinished uploads come from this address: finish or cancel one, or wait until one expires")]
+    TooManyUnfinished(usize),
     /// A newer call goes on with it.
     #[error("another request took this upload over")]
     TakenOver,
@@ -110,6 +114,15 @@ const fn describe(end: ResumableEnd) -> &'static str {
 
 type Result<T> = std::result::Result<T, ResumeError>;
 
+/// What resumable uploads may take, beside what uploads of every kind may.
+#[derive(Debug, Clone, Copy)]
+pub struct ResumeLimits {
+    /// An upload lives so long after its last part.
+    pub life: Duration,
+    /// One address can have so many that are not finished.
+    pub unfinished: usize,
+}
+
 /// Takes resumable uploads.
 #[derive(Clone)]
 pub struct ResumableService {
@@ -119,17 +132,15 @@ pub struct ResumableService {
 struct Shared {
     uploads: Arc<Inner>,
     turns: Turns,
-    life: Duration,
+    limits: ResumeLimits,
 }
 
 impl ResumableService {
-    /// Beside the uploads in one request, with whom it shares limits and slots. An upload lives
-    /// so long after its last part.
+    /// Beside the uploads in one request, with whom it shares limits and slots.
     #[must_use]
-    pub fn new(uploads: &UploadService, life: Duration) -> Self {
-        Self {
-            shared: Arc::new(Shared { uploads: Arc::clone(&uploads.inner), turns: Turns::default(), life }),
-        }
+    pub fn new(uploads: &UploadService, limits: ResumeLimits) -> Self {
+        let uploads = Arc::clone(&uploads.inner);
+        Self { shared: Arc::new(Shared { uploads, turns: Turns::default(), limits }) }
     }
 
     /// The largest file, in bytes.
@@ -138,18 +149,24 @@ impl ResumableService {
         self.shared.uploads.limits.file_bytes
     }
 
-    /// Makes an empty upload: a session on each of two nodes, and a row.
+    /// Makes an empty upload: a session on each of two nodes, and a row. Senders whose address is
+    /// unknown count as one.
     ///
     /// # Errors
     /// [`ResumeError`]; nothing is kept then.
-    pub async fn create(&self, new: NewPartial) -> Result<Resumable> {
+    pub async fn create(&self, sender: Option<IpAddr>, new: NewPartial) -> Result<Resumable> {
         let limit_bytes = self.limit_bytes();
         if new.size > limit_bytes {
             return Err(UploadError::TooLarge { limit_bytes }.into());
         }
+        let limit = self.shared.limits.unfinished;
+        // Before any node is asked; the row is what decides.
+        if self.shared.uploads.ledger.unfinished_uploads(sender, limit).await? >= limit {
+            return Err(ResumeError::TooManyUnfinished(limit));
+        }
         // In a task: whoever asked may go away, and no session is to stay without a row.
         let shared = Arc::clone(&self.shared);
-        let making = self.shared.uploads.tasks.spawn(async move { shared.make(new).await });
+        let making = self.shared.uploads.tasks.spawn(async move { shared.make(sender, new).await });
         making.await.map_err(|_| UploadError::Stopping)?
     }
 
@@ -235,28 +252,35 @@ impl Shared {
         found.ok_or(ResumeError::NotFound)
     }
 
-    async fn make(&self, new: NewPartial) -> Result<Resumable> {
+    async fn make(&self, sender: Option<IpAddr>, new: NewPartial) -> Result<Resumable> {
         let uploads = &self.uploads;
         let upload = UploadId::random();
         let members = self.open_pair(upload, new.size).await?;
         let row = NewResumable {
             upload,
+            sender,
             name: new.name,
             media_type: new.media_type,
             size: new.size,
             sha1: new.sha1,
             nodes: members.iter().map(|member| member.id).collect(),
-            expires_at: uploads.ledger.now().saturating_add(self.life),
+            expires_at: uploads.ledger.now().saturating_add(self.limits.life),
         };
-        if let Err(error) = uploads.ledger.create_upload(row).await {
+        let limit = self.limits.unfinished;
+        let created = uploads.ledger.create_upload(row, limit).await;
+        if !matches!(created, Ok(true)) {
             uploads.abort(upload, &members).await;
-            return Err(error.into());
+            created?;
+            return Err(ResumeError::TooManyUnfinished(limit));
         }
         uploads.ledger.find_upload(upload).await?.ok_or(ResumeError::NotFound)
     }
 
     const fn terms(&self, size: u64) -> ResumeTerms {
-        ResumeTerms { limits: WriteLimits { limit_bytes: size, declared_bytes: Some(size) }, idle: self.life }
+        ResumeTerms {
+            limits: WriteLimits { limit_bytes: size, declared_bytes: Some(size) },
+            idle: self.limits.life,
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -298,7 +322,7 @@ impl Shared {
     /// Records who holds it, and that it went on now. An upload that ended meanwhile is left.
     async fn hold(&self, upload: &mut Resumable, nodes: Vec<NodeId>) -> Result<()> {
         upload.nodes = nodes;
-        upload.expires_at = self.now().saturating_add(self.life);
+        upload.expires_at = self.now().saturating_add(self.limits.life);
         let (nodes, expires_at) = (&upload.nodes, upload.expires_at);
         if self.uploads.ledger.set_upload_nodes(upload.upload, nodes, expires_at).await? {
             return Ok(());

@@ -122,3 +122,35 @@ async fn a_collision_is_refused_and_leaves_nothing() {
     poll("the session's end", || async { cluster.sessions().is_empty().then_some(()) }).await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_has_so_many_unfinished_uploads_at_most() {
+    let limits = Limits { unfinished_uploads: 3, ..Limits::default() };
+    let mut cluster = Cluster::with(Options { limits, ..Options::default() }).await;
+    let from = async |cluster: &Cluster, address: &'static str| {
+        create(cluster, "a", 5).header("x-forwarded-for", address).send().await.unwrap()
+    };
+    let begun = Tus::made(&cluster, from(&cluster, "192.0.2.1").await).await;
+    for _ in 0..2 {
+        assert_eq!(from(&cluster, "192.0.2.1").await.status(), 201);
+    }
+    let sessions = || -> usize { cluster.places().iter().map(|place| cluster.files_on(place).len()).sum() };
+    let before = sessions();
+    let refused = from(&cluster, "192.0.2.1").await;
+    assert!(refused.headers().contains_key("retry-after"));
+    let told = problem(refused, 429, "too-many").await;
+    assert!(told["detail"].as_str().unwrap().starts_with("3 unfinished uploads"), "{told}");
+    assert_eq!(sessions(), before);
+    // Others behind the same proxy, and uploads in one request, are not concerned.
+    assert_eq!(from(&cluster, "192.0.2.2").await.status(), 201);
+    cluster.store("whole", "x").await;
+    // It is in the ledger, not in one central's memory.
+    cluster.stop_central().await;
+    cluster.start_central().await;
+    cluster.wait_for_nodes(4).await;
+    problem(from(&cluster, "192.0.2.1").await, 429, "too-many").await;
+    begun.send(0, b"12345").await;
+    assert_eq!(from(&cluster, "192.0.2.1").await.status(), 201);
+    problem(from(&cluster, "192.0.2.1").await, 429, "too-many").await;
+    cluster.stop().await;
+}

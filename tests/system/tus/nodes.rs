@@ -80,7 +80,7 @@ async fn a_node_whose_connection_breaks_within_a_part_is_replaced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_both_nodes_away_it_waits_and_with_both_out_it_begins_anew() {
-    let options = Options { node_out_after: std::time::Duration::from_secs(3), ..Options::default() };
+    let options = Options { node_out_after: std::time::Duration::from_secs(10), ..Options::default() };
     let mut cluster = Cluster::with(options).await;
     let bytes = content(73, PIECE);
     let tus = Tus::create(&cluster, bytes.len(), "").await;

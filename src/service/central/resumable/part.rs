@@ -131,7 +131,7 @@ impl Shared {
             upload.sha256 = part.sha256.or(upload.sha256);
         }
         // Never a write a part: its life is only said anew when it has noticeably grown.
-        if self.now().saturating_add(self.life).since(upload.expires_at) > self.life / 24 {
+        if self.now().saturating_add(self.limits.life).since(upload.expires_at) > self.limits.life / 24 {
             let nodes = upload.nodes.clone();
             self.hold(&mut upload, nodes).await?;
         }
@@ -200,7 +200,7 @@ impl Shared {
             let gone: Vec<Arc<Member>> = failed.into_iter().map(|(member, _)| member).collect();
             uploads.abort(id, &gone).await;
         }
-        if holders.len() == 2 && self.now().since(now) > self.life / 24 {
+        if holders.len() == 2 && self.now().since(now) > self.limits.life / 24 {
             let nodes = upload.nodes.clone();
             self.hold(upload, nodes).await?;
         }
