@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::domain::{Label, NodeId, Place, Timestamp, UploadId};
 use crate::tickets::NodeKey;
+use crate::wire::cluster::Activity;
 
 /// A node is healthy this long after a beat, unless a call to it failed since.
 pub const HEALTHY_FOR: Duration = Duration::from_secs(15);
@@ -36,6 +37,10 @@ pub struct Member {
     pub total_bytes: u64,
     /// Bytes that an upload can reserve.
     pub free_bytes: u64,
+    /// Sessions that live on it: uploads on their way, also those that rest.
+    pub sessions: u64,
+    /// What it does.
+    pub activity: Activity,
     /// Its start, and the beat within it.
     pub boot: UploadId,
     /// Rises with each beat of a start.
@@ -147,6 +152,8 @@ mod tests {
             version: Label::parse("0.1.0").unwrap(),
             total_bytes: 1,
             free_bytes: 1,
+            sessions: 0,
+            activity: Activity::default(),
             boot,
             sequence,
             seen_at: Timestamp::from_millis(0),

@@ -28,6 +28,7 @@ use crate::config::NodeConfig;
 use crate::domain::Label;
 use crate::service::node::{NodeParts, NodeService, ServiceLimits};
 use crate::tasks::Workers;
+use crate::wire::cluster::Activity;
 use workers::{Heartbeats, Janitor, Settling, vitals};
 
 /// Threads that serve HTTP. The disk's work is on others.
@@ -173,7 +174,7 @@ async fn drain(ended: Option<Ended>, served: JoinHandle<std::io::Result<()>>, ha
 }
 
 async fn goodbye(agent: &Agent, service: &NodeService) {
-    let Ok(vitals) = vitals(service).await else { return };
+    let Ok(vitals) = vitals(service, Activity::default()).await else { return };
     if let Err(error) = agent.goodbye(vitals).await {
         tracing::debug!(%error, "central did not hear the goodbye; it notices by itself");
     }

@@ -385,6 +385,8 @@ pub struct ServerView {
     pub total_bytes: u64,
     /// Bytes free for uploads.
     pub free_bytes: u64,
+    /// What it is doing.
+    pub doing: Doing,
     /// Copies that it keeps.
     pub blobs: u64,
     /// Their bytes.
@@ -393,6 +395,49 @@ pub struct ServerView {
     pub seen: Moment,
     /// Its build.
     pub version: String,
+}
+
+/// What a server was doing at its last heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Doing {
+    /// Uploads whose bytes it takes.
+    pub receiving: u64,
+    /// Downloads and copies that it sends.
+    pub sending: u64,
+    /// Uploads that are not finished, with those that rest.
+    pub unfinished: u64,
+    /// Bytes a second that it took.
+    pub received_bytes_per_s: u64,
+    /// Bytes a second that it sent.
+    pub sent_bytes_per_s: u64,
+}
+
+impl Doing {
+    /// One line for each thing that it does.
+    fn lines(&self) -> Vec<String> {
+        let line = |verb: &str, count: u64, noun: [&str; 2], rate: u64| {
+            let [one, many] = noun;
+            let what = (count > 0).then(|| format!("{verb} {}", counted(count, one, many)));
+            let pace = (rate > 0).then(|| format!("{}/s", human_bytes(rate)));
+            match (what, pace) {
+                (Some(what), Some(pace)) => Some(format!("{what}, {pace}")),
+                (Some(what), None) => Some(what),
+                // It was over before the heartbeat.
+                (None, Some(pace)) => Some(format!("{verb} {pace}")),
+                (None, None) => None,
+            }
+        };
+        let resting = self.unfinished.saturating_sub(self.receiving);
+        let lines: Vec<String> = [
+            line("receiving", self.receiving, ["upload", "uploads"], self.received_bytes_per_s),
+            line("sending", self.sending, ["download", "downloads"], self.sent_bytes_per_s),
+            line("holding", resting, ["unfinished upload", "unfinished uploads"], 0),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if lines.is_empty() { vec!["idle".to_owned()] } else { lines }
+    }
 }
 
 /// How a server is.

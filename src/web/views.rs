@@ -1,6 +1,6 @@
 //! Services' values as the pages' plain ones.
 
-use super::pages::{FileRow, KeptView, Moment, ServerState, ServerView, Sort, human_ago};
+use super::pages::{Doing, FileRow, KeptView, Moment, ServerState, ServerView, Sort, human_ago};
 use crate::api::common::file_url;
 use crate::domain::Timestamp;
 use crate::service::central::catalog::{Detail, NodeStanding};
@@ -28,6 +28,13 @@ pub(super) fn server(standing: &NodeStanding, now: Timestamp) -> ServerView {
         },
         total_bytes: member.map_or(0, |member| member.total_bytes),
         free_bytes: member.map_or(0, |member| member.free_bytes),
+        doing: member.filter(|_| standing.healthy).map_or_else(Doing::default, |member| Doing {
+            receiving: member.activity.receiving,
+            sending: member.activity.sending,
+            unfinished: member.sessions,
+            received_bytes_per_s: member.activity.received_bytes_per_s,
+            sent_bytes_per_s: member.activity.sent_bytes_per_s,
+        }),
         blobs: standing.known.replicas,
         blob_bytes: standing.known.bytes,
         seen: moment(member.map_or(node.seen_at, |member| member.seen_at), now),

@@ -273,10 +273,28 @@ pub struct Node {
     pub total_bytes: u64,
     /// Bytes free for uploads, as of its last heartbeat.
     pub free_bytes: u64,
+    /// What it does, as of its last heartbeat.
+    #[serde(default)]
+    pub activity: NodeActivity,
     /// Stored replicas.
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
     /// Its last heartbeat; RFC 3339, UTC.
     pub seen_at: String,
+}
+
+/// What a node does, as of its last heartbeat; all zero when it is idle, or does not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeActivity {
+    /// Uploads whose bytes it takes.
+    pub receiving: u64,
+    /// Downloads, and copies for other nodes, that it sends.
+    pub sending: u64,
+    /// Uploads that are not finished: those that it takes, and those that rest.
+    pub unfinished: u64,
+    /// Bytes a second that it took since the heartbeat before.
+    pub received_bytes_per_second: u64,
+    /// Bytes a second that it sent since the heartbeat before.
+    pub sent_bytes_per_second: u64,
 }

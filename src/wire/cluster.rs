@@ -105,11 +105,28 @@ pub struct Heartbeat {
     pub free_bytes: u64,
     /// Sessions that live now.
     pub sessions: u64,
+    /// What it does now; nothing is known of a node that does not say it.
+    #[serde(default)]
+    pub activity: Activity,
     /// The highest epoch it ever saw.
     pub highest_epoch: u64,
     /// It stops: it is not to be used from now on.
     #[serde(default)]
     pub goodbye: bool,
+}
+
+/// What a node is doing at a heartbeat.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Activity {
+    /// Uploads whose bytes it takes now.
+    pub receiving: u64,
+    /// Downloads, and copies for other nodes, that it sends now.
+    pub sending: u64,
+    /// Bytes that it took since the beat before, a second.
+    pub received_bytes_per_s: u64,
+    /// Bytes that it read to be sent since the beat before, a second.
+    pub sent_bytes_per_s: u64,
 }
 
 /// The answer to a heartbeat.
@@ -180,4 +197,39 @@ pub struct ProveRequest {
 pub struct ProveAnswer {
     /// Hex.
     pub proof: String,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_beat_of_an_older_node_is_understood() {
+        let beat = Heartbeat {
+            protocol: super::super::PROTOCOL,
+            node: NodeId::random(),
+            cluster: ClusterId::random(),
+            boot: UploadId::random(),
+            sequence: 1,
+            heard: None,
+            place: Place::city("toronto").unwrap(),
+            failure_domain: Label::parse("toronto").unwrap(),
+            public_url: "http://127.0.0.1:1".to_owned(),
+            internal_port: 1,
+            internal_address: None,
+            version: Label::parse("0.1.0").unwrap(),
+            total_bytes: 1,
+            free_bytes: 1,
+            sessions: 0,
+            activity: Activity { sending: 2, ..Activity::default() },
+            highest_epoch: 1,
+            goodbye: false,
+        };
+        let mut json = serde_json::to_value(&beat).unwrap();
+        assert_eq!(serde_json::from_value::<Heartbeat>(json.clone()).unwrap(), beat);
+        json.as_object_mut().unwrap().remove("activity").unwrap();
+        let older: Heartbeat = serde_json::from_value(json).unwrap();
+        assert_eq!(older, Heartbeat { activity: Activity::default(), ..beat });
+    }
 }

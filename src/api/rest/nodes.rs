@@ -3,7 +3,7 @@
 use actix_web::web;
 
 use crate::api::common::{ApiError, Site, place_object};
-use crate::wire::api::{Node, Nodes};
+use crate::wire::api::{Node, NodeActivity, Nodes};
 
 /// Every node that ever joined.
 #[utoipa::path(
@@ -29,6 +29,16 @@ pub(super) async fn nodes(site: web::Data<Site>) -> Result<web::Json<Nodes>, Api
                 version: known.node.version.to_string(),
                 total_bytes: member.as_ref().map_or(0, |member| member.total_bytes),
                 free_bytes: member.as_ref().map_or(0, |member| member.free_bytes),
+                activity: member.as_ref().filter(|_| standing.healthy).map_or_else(
+                    NodeActivity::default,
+                    |member| NodeActivity {
+                        receiving: member.activity.receiving,
+                        sending: member.activity.sending,
+                        unfinished: member.sessions,
+                        received_bytes_per_second: member.activity.received_bytes_per_s,
+                        sent_bytes_per_second: member.activity.sent_bytes_per_s,
+                    },
+                ),
                 blobs: known.replicas,
                 bytes: known.bytes,
                 seen_at: member.as_ref().map_or(known.node.seen_at, |member| member.seen_at).to_string(),

@@ -19,8 +19,8 @@ use crate::cluster::keys::SharedKeys;
 use crate::domain::{Label, NodeId, Place, Timestamp, UploadId};
 use crate::tickets::{self, JoinSecret, NodeKey};
 use crate::wire::cluster::{
-    ChallengeAnswer, ChallengeRequest, ConfirmRequest, Heartbeat, HeartbeatAnswer, JoinAnswer, JoinRequest,
-    OutcomeAnswer, OutcomeRequest,
+    Activity, ChallengeAnswer, ChallengeRequest, ConfirmRequest, Heartbeat, HeartbeatAnswer, JoinAnswer,
+    JoinRequest, OutcomeAnswer, OutcomeRequest,
 };
 use crate::wire::{KEY_HEADER, NODE_HEADER, PROTOCOL, SIGNATURE_HEADER};
 
@@ -61,6 +61,8 @@ pub struct Vitals {
     pub free_bytes: u64,
     /// Sessions that live now.
     pub sessions: u64,
+    /// What it does now.
+    pub activity: Activity,
 }
 
 /// Speaks with central for its node. Sets the keys and the clock that the node's service
@@ -272,6 +274,7 @@ impl Agent {
                 total_bytes: vitals.total_bytes,
                 free_bytes: vitals.free_bytes,
                 sessions: vitals.sessions,
+                activity: vitals.activity,
                 highest_epoch: identity.highest_epoch,
                 goodbye,
             }

@@ -7,7 +7,9 @@ use crate::cluster::http::http_client;
 use crate::cluster::testing::{FakeCentral, join_secret};
 use crate::domain::{KeyId, Timestamp};
 
-const VITALS: Vitals = Vitals { total_bytes: 100, free_bytes: 50, sessions: 1 };
+const ACTIVITY: Activity =
+    Activity { receiving: 1, sending: 2, received_bytes_per_s: 3, sent_bytes_per_s: 4 };
+const VITALS: Vitals = Vitals { total_bytes: 100, free_bytes: 50, sessions: 1, activity: ACTIVITY };
 
 struct Test {
     central: FakeCentral,

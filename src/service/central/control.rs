@@ -253,6 +253,8 @@ impl Control {
             version: beat.version,
             total_bytes: beat.total_bytes,
             free_bytes: beat.free_bytes,
+            sessions: beat.sessions,
+            activity: beat.activity,
             boot: beat.boot,
             sequence: beat.sequence,
             seen_at: now,

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
@@ -34,6 +35,8 @@ pub struct Content {
     reader: Arc<dyn BlobReader>,
     /// Held as long as anything is read.
     permit: Arc<OwnedSemaphorePermit>,
+    /// Counts what is read.
+    sent: Arc<AtomicU64>,
 }
 
 impl Content {
@@ -63,6 +66,7 @@ impl Content {
         let wanted = piece.end - piece.start;
         let bytes = self.reader.read(piece).await?;
         if bytes.len() as u64 == wanted {
+            self.sent.fetch_add(wanted, Ordering::Relaxed);
             Ok(bytes)
         } else {
             // The file is shorter than its description says.
@@ -96,7 +100,7 @@ impl NodeService {
         if reader.size() != digests.size {
             return Err(BlobError::from(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)).into());
         }
-        let content = Content { reader: reader.into(), permit };
+        let content = Content { reader: reader.into(), permit, sent: Arc::clone(&self.sent) };
         Ok(Download { digests, name: ticket.name, disposition: ticket.disposition, content })
     }
 
@@ -107,7 +111,8 @@ impl NodeService {
     pub async fn read_session(&self, ticket: Option<&str>, upload: UploadId) -> Result<Content> {
         self.permit_bare(ticket, Operation::ReadSession, Some(upload))?;
         let permit = permit(&self.downloads)?;
-        Ok(Content { reader: self.store().open_session(upload).await?.into(), permit })
+        let reader = self.store().open_session(upload).await?.into();
+        Ok(Content { reader, permit, sent: Arc::clone(&self.sent) })
     }
 }
 

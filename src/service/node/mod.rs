@@ -17,6 +17,7 @@ pub mod testing;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -94,11 +95,26 @@ pub struct NodeParts {
     pub runtime: Handle,
 }
 
+/// What moves through a node now, and what ever did since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traffic {
+    /// Uploads whose bytes it takes now.
+    pub receiving: u64,
+    /// Downloads and copies that it sends now.
+    pub sending: u64,
+    /// Bytes that it took.
+    pub received_bytes: u64,
+    /// Bytes that it read to be sent.
+    pub sent_bytes: u64,
+}
+
 /// The use cases of a node.
 pub struct NodeService {
     parts: NodeParts,
     uploads: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
+    received: Arc<AtomicU64>,
+    sent: Arc<AtomicU64>,
     cleanup: TaskTracker,
     pending_confirms: PendingConfirms,
     turns: Turns,
@@ -112,6 +128,8 @@ impl NodeService {
         Self {
             uploads: permits(parts.limits.sessions),
             downloads: permits(parts.limits.downloads),
+            received: Arc::default(),
+            sent: Arc::default(),
             cleanup: TaskTracker::new(),
             pending_confirms: PendingConfirms::default(),
             turns: Turns::default(),
@@ -205,6 +223,20 @@ impl NodeService {
     /// What the store fails with.
     pub async fn capacity(&self) -> Result<Capacity> {
         Ok(self.store().capacity().await?)
+    }
+
+    /// What moves through it.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let taken = |of: &Semaphore, limit: usize| {
+            limit.min(Semaphore::MAX_PERMITS).saturating_sub(of.available_permits()) as u64
+        };
+        Traffic {
+            receiving: taken(&self.uploads, self.parts.limits.sessions),
+            sending: taken(&self.downloads, self.parts.limits.downloads),
+            received_bytes: self.received.load(Ordering::Relaxed),
+            sent_bytes: self.sent.load(Ordering::Relaxed),
+        }
     }
 
     /// What the node says of itself to anybody.

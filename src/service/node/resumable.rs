@@ -179,9 +179,10 @@ impl NodeService {
         upload: UploadId,
         part: PartStart,
         permit: OwnedSemaphorePermit,
-        mut bytes: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
+        bytes: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
         failed: impl Fn(E) -> NodeError,
     ) -> Result<u64> {
+        let mut bytes = self.counted(bytes);
         let waiting = self.turns.take(upload);
         let cut = waiting.cut();
         let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);

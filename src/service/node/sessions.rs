@@ -1,10 +1,11 @@
 //! An upload on this node: filled and prepared in one call, then finished or aborted.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use url::{Host, Url};
 
@@ -101,6 +102,19 @@ impl NodeService {
         Ok(answer)
     }
 
+    /// The same stream, of which every byte is counted.
+    pub(super) fn counted<E>(
+        &self,
+        bytes: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
+    ) -> impl Stream<Item = std::result::Result<Bytes, E>> + Unpin {
+        let received = Arc::clone(&self.received);
+        bytes.inspect(move |chunk| {
+            if let Ok(chunk) = chunk {
+                received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            }
+        })
+    }
+
     pub(super) fn upload_permit(&self) -> Result<OwnedSemaphorePermit> {
         Arc::clone(&self.uploads).try_acquire_owned().map_err(|_| NodeError::Busy)
     }
@@ -129,7 +143,7 @@ impl NodeService {
         failed: impl Fn(E) -> NodeError,
     ) -> Result<PrepareAnswer> {
         let intake = Intake { idle: ticket.idle, stalled_after: self.parts.limits.sender_stalled_after };
-        let size = intake.fill(self.store(), upload, 0, bytes, failed).await?;
+        let size = intake.fill(self.store(), upload, 0, self.counted(bytes), failed).await?;
         self.prepare_session(upload, expected, size).await
     }
 

@@ -72,6 +72,8 @@ pub fn member(node: &TestNode, address: SocketAddr) -> Member {
         version: Label::parse("1").unwrap(),
         total_bytes: 1 << 40,
         free_bytes: 1 << 40,
+        sessions: 0,
+        activity: crate::wire::cluster::Activity::default(),
         boot: UploadId::random(),
         sequence: 1,
         seen_at: START,

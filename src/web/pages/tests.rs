@@ -383,3 +383,23 @@ fn errors_say_when_to_try_again() {
     assert_eq!(error(Some(100)).retry().as_deref(), Some("2 minutes"));
     assert!(error(Some(30)).render().unwrap().contains("Try again in about 30 seconds. This usually passes"));
 }
+
+#[test]
+fn a_server_says_what_it_is_doing() {
+    let doing = |receiving, sending, unfinished, received, sent| {
+        let rates = (received, sent);
+        let doing = Doing {
+            receiving,
+            sending,
+            unfinished,
+            received_bytes_per_s: rates.0,
+            sent_bytes_per_s: rates.1,
+        };
+        doing.lines().join(" · ")
+    };
+    assert_eq!(doing(0, 0, 0, 0, 0), "idle");
+    assert_eq!(doing(3, 0, 3, 0, 0), "receiving 3 uploads");
+    assert_eq!(doing(0, 2, 0, 0, 40_000_000), "sending 2 downloads, 40 MB/s");
+    assert_eq!(doing(1, 0, 2, 1_500_000, 0), "receiving 1 upload, 1.5 MB/s · holding 1 unfinished upload");
+    assert_eq!(doing(0, 0, 0, 0, 2_000), "sending 2.0 kB/s");
+}
