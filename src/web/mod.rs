@@ -4,6 +4,7 @@ mod assets;
 mod browse;
 mod errors;
 mod help;
+mod manifest;
 pub mod pages;
 mod policy;
 mod respond;
@@ -33,6 +34,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(read("/files/{sha1}", browse::file))
         .service(read("/servers", browse::servers))
         .service(read("/help", help::help))
+        .service(read("/manifest.webmanifest", manifest::manifest))
         .service(read("/help/api", help::api))
         .service(read("/help/closeby.sxcu", help::uploader))
         .service(read("/uploaded", upload::uploaded))

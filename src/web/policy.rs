@@ -42,7 +42,7 @@ fn is_origin(text: &str) -> bool {
 /// places for it hold both.
 pub(super) fn policy(nodes: &NodeOrigins) -> String {
     let mut policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; \
-                      style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+                      style-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
         .to_owned();
     for directive in ["connect-src", "img-src", "media-src", "frame-src"] {
         // Without nodes, media and frames are left to `default-src`.

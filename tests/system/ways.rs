@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::support::{Cluster, content};
+use crate::support::{Cluster, content, poll};
 
 /// A page's text, as a browser shows it.
 fn unescape(text: &str) -> String {
@@ -191,6 +191,88 @@ async fn the_page_of_the_api_shows_all_that_the_document_has() {
     assert_eq!(distinct.len(), ids.len());
     for target in html.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
         assert!(ids.contains(&target), "{target}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_says_what_it_is_doing() {
+    let cluster = Cluster::start().await;
+    let bytes = content(8140, 3_000_000);
+    let nodes =
+        async || -> Value { cluster.get("/api/v1/nodes").send().await.unwrap().json().await.unwrap() };
+    let any = |nodes: &Value, key: &str| {
+        nodes["nodes"].as_array().unwrap().iter().any(|node| node["activity"][key].as_u64().unwrap() > 0)
+    };
+    assert!(!any(&nodes().await, "received_bytes_per_second"));
+    let object = cluster.store("moved.bin", bytes.clone()).await;
+    poll("what was received", || async { any(&nodes().await, "received_bytes_per_second").then_some(()) })
+        .await;
+    assert_eq!(cluster.download(object["url"].as_str().unwrap()).await, bytes);
+    poll("what was sent", || async { any(&nodes().await, "sent_bytes_per_second").then_some(()) }).await;
+    // A resumable upload that rests.
+    let begun =
+        cluster.post("/api/v1/uploads").header("tus-resumable", "1.0.0").header("upload-length", "10");
+    assert_eq!(begun.header("upload-metadata", "filename YQ==").send().await.unwrap().status(), 201);
+    poll("what rests", || async { any(&nodes().await, "unfinished").then_some(()) }).await;
+    let html = text(&cluster, "/servers").await;
+    assert!(html.contains("holding 1 unfinished upload") && html.contains(">idle<"), "{html}");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_site_can_be_installed_and_shared_to() {
+    let cluster = Cluster::start().await;
+    let answer = cluster.get("/manifest.webmanifest").send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/manifest+json");
+    let manifest: Value = answer.json().await.unwrap();
+    assert_eq!((&manifest["start_url"], &manifest["display"]), (&"/".into(), &"standalone".into()));
+    let mut purposes = Vec::new();
+    for icon in manifest["icons"].as_array().unwrap() {
+        let answer = cluster.get(icon["src"].as_str().unwrap()).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{icon}");
+        assert_eq!(answer.headers()["content-type"], icon["type"].as_str().unwrap());
+        let bytes = answer.bytes().await.unwrap();
+        if icon["type"] == "image/png" {
+            let side = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+            assert_eq!(format!("{}x{}", side(16), side(20)), icon["sizes"].as_str().unwrap());
+            purposes.push((side(16), icon["purpose"].as_str().unwrap_or("any").to_owned()));
+        }
+    }
+    for wanted in [(192, "any"), (512, "any"), (512, "maskable")] {
+        assert!(purposes.contains(&(wanted.0, wanted.1.to_owned())), "{wanted:?}");
+    }
+    let answer = cluster.get("/").send().await.unwrap();
+    assert!(answer.headers()["content-security-policy"].to_str().unwrap().contains("manifest-src 'self'"));
+    let html = answer.text().await.unwrap();
+    assert!(html.contains("<link rel=\"manifest\" href=\"/manifest.webmanifest\">"));
+    let touch = html.split_once("rel=\"apple-touch-icon\" href=\"").unwrap().1.split('"').next().unwrap();
+    assert_eq!(cluster.get(touch).send().await.unwrap().headers()["content-type"], "image/png");
+
+    // As Chromium sends what another app shares: no page began it, so its origin is `null`.
+    let target = &manifest["share_target"];
+    let field = target["params"]["files"][0]["name"].as_str().unwrap();
+    assert_eq!((&target["method"], &target["enctype"]), (&"POST".into(), &"multipart/form-data".into()));
+    let share = |bytes: Vec<u8>, site: &'static str, origin: &'static str| {
+        cluster
+            .post(target["action"].as_str().unwrap())
+            .header("content-type", "multipart/form-data; boundary=XX")
+            .header("accept", "text/html,application/xhtml+xml,*/*;q=0.8")
+            .header("sec-fetch-site", site)
+            .header("origin", origin)
+            .body(form(field, "shared.jpg", &bytes))
+            .send()
+    };
+    let bytes = content(8150, 4000);
+    let answer = share(bytes.clone(), "none", "null").await.unwrap();
+    assert_eq!(answer.status(), 303);
+    let page = text(&cluster, answer.headers()["location"].to_str().unwrap()).await;
+    assert!(page.contains("Your file is stored") && page.contains("shared.jpg"), "{page}");
+    for (site, origin) in
+        [("cross-site", "null"), ("same-origin", "null"), ("none", "http://elsewhere.example")]
+    {
+        let refused = share(bytes.clone(), site, origin).await.unwrap();
+        assert_eq!(refused.status(), 403, "{site} {origin}");
     }
     cluster.stop().await;
 }

@@ -43,7 +43,12 @@ fn check(site: &Site, request: &HttpRequest) -> Result<(), ApiError> {
     }
     let cross_site =
         request.headers().get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"cross-site");
-    let foreign = request.headers().get_all(ORIGIN).any(|origin| origin.as_bytes() != base.as_bytes());
+    // What another app shares to this one is sent by the browser itself: no site asked for it, which
+    // no page can claim, and its origin is `null`.
+    let from_browser = request.headers().get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"none");
+    let foreign = request.headers().get_all(ORIGIN).any(|origin| {
+        origin.as_bytes() != base.as_bytes() && !(from_browser && origin.as_bytes() == b"null")
+    });
     if cross_site || foreign {
         return Err(ApiError::new(
             ProblemKind::CrossSite,
