@@ -53,16 +53,14 @@ function ended(result) {
 }
 
 /**
- * In one request. The bytes of a small file are read and hashed once, before; a big one, which comes
- * this way only where the server has no resumable uploads, is read by the browser as it goes.
+ * In one request, for a file of at most {@link WHOLE_BYTES}: it is read and hashed once, before.
  * @param {Sending} sending
  * @returns {Promise<Result>}
  */
 export async function sendWhole({ file, name, sha1, hashing, signal, gate, onSent, onState, onTrouble }) {
   const reader = hashing.reader(file);
   try {
-    const isSmall = file.size <= WHOLE_BYTES;
-    const { bytes, sha1: found } = isSmall ? await reader.part(0, WHOLE_BYTES, signal) : { bytes: file, sha1: undefined };
+    const { bytes, sha1: found } = await reader.part(0, WHOLE_BYTES, signal);
     const digest = found ?? sha1;
     const url = `/api/v1/files?name=${encodeURIComponent(name)}`;
     /** @type {Record<string, string>} */
@@ -96,15 +94,8 @@ export async function sendParts(sending) {
     if (result) return result;
   }
   for (let start = 1; ; start += 1) {
-    let url;
-    try {
-      url = await create(sending);
-    } catch (error) {
-      if (error instanceof Problem && [404, 405].includes(error.status)) return sendWhole(sending);
-      throw error;
-    }
-    const begun = url;
-    const result = await alone(begun, () => goOn(sending, begun));
+    const url = await create(sending);
+    const result = await alone(url, () => goOn(sending, url));
     if (result) return result;
     if (start === MOST_STARTS) throw new Problem(404, { title: 'The server lost what was sent', detail: 'Send it again.' }, 0);
   }
