@@ -4,12 +4,13 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
-use closeby::cli::{CentralArgs, Cli, Command, DemoArgs, LogFormat, NodeArgs};
+use closeby::cli::{CentralArgs, Cli, Command, DemoArgs, LogFormat, NodeArgs, PutArgs};
 use closeby::config::{self, CentralConfig, ConfigError, NodeConfig};
 use closeby::role::central::{Central, Links};
-use closeby::role::client::{self, ClientError, Console, Server};
+use closeby::role::client::{self, ClientError, Console, PutOptions, Server};
 use closeby::role::demo::{Demo, DemoOptions};
 use closeby::role::node::Node;
 use closeby::telemetry;
@@ -20,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 const FAILED: u8 = 1;
 /// It was called, or configured, in a wrong way.
 const MISUSED: u8 = 2;
+/// It was stopped: what shells say of an interrupted command.
+const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -37,8 +40,15 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(FAILED, &error),
     };
-    match runtime.block_on(run(cli.command)) {
+    let is_server = cli.command.is_server();
+    let outcome = runtime.block_on(run(cli.command));
+    if !is_server {
+        // Who interrupts a command does not wait until it has read a large file to its end.
+        runtime.shutdown_background();
+    }
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Interrupted(error)) => fail(INTERRUPTED, &error),
         Err(Failure::Misused(error)) => fail(MISUSED, &error),
         Err(Failure::Failed(error)) => fail(FAILED, &error),
     }
@@ -47,6 +57,7 @@ fn main() -> ExitCode {
 /// What the exit status says.
 enum Failure {
     Misused(ConfigError),
+    Interrupted(String),
     Failed(String),
 }
 
@@ -58,7 +69,10 @@ impl From<ConfigError> for Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            ClientError::Interrupted(_) => Self::Interrupted(error.to_string()),
+            error => Self::Failed(error.to_string()),
+        }
     }
 }
 
@@ -84,9 +98,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             let node = Node::bind(node_config(args)?).map_err(failed)?;
             serve(|stop| node.run(stop)).await?;
         }
-        Command::Put(args) => {
-            client::put(&Server::new(args.server.server)?, &console, &args.files, args.json).await?;
-        }
+        Command::Put(args) => put(&console, args).await?,
         Command::Get(args) => {
             let server = Server::new(args.server.server)?;
             client::get(server, &console, &args.target, args.output.as_deref()).await?;
@@ -102,6 +114,24 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Health(args) => client::health(Server::new(args.server.server)?, &console).await?,
     }
     Ok(())
+}
+
+async fn put(console: &Console, args: PutArgs) -> Result<(), Failure> {
+    let options = PutOptions {
+        json: args.json,
+        patience: Duration::from_secs(args.patience),
+        state: config::state_folder(),
+    };
+    let server = Server::new(args.server.server)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let stopped = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    Ok(client::put(&server, console, &args.files, &options, stopped).await?)
 }
 
 async fn demo(args: DemoArgs) -> Result<(), Failure> {

@@ -23,6 +23,8 @@ mod links;
 mod list;
 #[path = "system/pages.rs"]
 mod pages;
+#[path = "system/put.rs"]
+mod put;
 #[path = "system/tus/mod.rs"]
 mod tus;
 #[path = "system/upload.rs"]

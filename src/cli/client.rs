@@ -33,7 +33,11 @@ fn server_url(text: &str) -> Result<Url, String> {
     closeby put --json report.pdf | jq -r .sha256\n\n\
     One link a line goes to stdout, in the order of the files; all else to stderr. What the server \
     has already is not sent again: its link is printed. Where some files fail the others are \
-    stored, and the exit status is 1.")]
+    stored, and the exit status is 1.\n\n\
+    Files over 16 MiB go in parts. After a lost connection it tries again, at least every 10 s unless the server asks for longer, and \
+    goes on from what the server has. When it was stopped, or gave up, the same command goes on, \
+    as long as the file has not changed and the server keeps what came (a day, usually). What it \
+    needs for that is kept in $XDG_STATE_HOME/closeby, else in ~/.local/state/closeby.")]
 pub struct PutArgs {
     /// The files to store.
     #[arg(required = true, value_name = "FILES")]
@@ -41,6 +45,9 @@ pub struct PutArgs {
     /// Print one JSON object a file instead of its link.
     #[arg(long)]
     pub json: bool,
+    /// Give up on a large file after so long without progress.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    pub patience: u64,
     /// The server to ask.
     #[command(flatten)]
     pub server: ServerArg,

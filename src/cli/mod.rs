@@ -19,7 +19,8 @@ pub use server::{CentralArgs, DemoArgs, NodeArgs};
     after_help = "Examples:\n  \
         closeby demo                  a whole cluster on this machine, at http://127.0.0.1:8080\n  \
         closeby put holiday.mp4       store a file and print its link\n\n\
-        Exit status: 0 done (a duplicate is), 1 it failed, 2 it was called in a wrong way.",
+        Exit status: 0 done (a duplicate is), 1 it failed, 2 it was called in a wrong \
+        way, 130 put was interrupted.",
     propagate_version = true,
     arg_required_else_help = true
 )]

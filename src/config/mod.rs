@@ -30,7 +30,7 @@ pub use error::ConfigError;
 pub use limits::{Limits, NodeLimits};
 pub use resolve::{DEFAULT_NODE_OUT_AFTER, base_url, private_networks};
 pub use secret::{LEDGER_FILE, kept_join_secret, kept_signing_root};
-pub use source::environment;
+pub use source::{environment, state_folder};
 
 /// What a central needs to know to start.
 #[derive(Debug, Clone)]

@@ -1,8 +1,9 @@
 //! The sources: the file and the environment.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use etcetera::base_strategy::{BaseStrategy as _, Xdg};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
@@ -14,6 +15,13 @@ const PREFIX: &str = "CLOSEBY_";
 
 /// Variables that are not configuration: the client's and the logs'.
 const OTHERS: [&str; 3] = ["CLOSEBY_SERVER", "CLOSEBY_LOG", "CLOSEBY_LOG_FORMAT"];
+
+/// The folder in which the client keeps what it remembers between runs: `closeby` in
+/// `$XDG_STATE_HOME`, else in `~/.local/state`; none where this person has no home.
+#[must_use]
+pub fn state_folder() -> Option<PathBuf> {
+    Some(Xdg::new().ok()?.state_dir()?.join("closeby"))
+}
 
 /// The `CLOSEBY_…` variables of this process.
 ///

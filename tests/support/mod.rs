@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod cut;
+pub mod line;
 mod process;
 pub mod tus;
 

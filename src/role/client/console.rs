@@ -116,6 +116,22 @@ impl Progress {
         }
     }
 
+    /// What is being done now.
+    pub fn verb(&self, verb: &'static str) {
+        if let Some(bar) = &self.0 {
+            bar.0.set_prefix(verb);
+            bar.0.tick();
+        }
+    }
+
+    /// It goes on from here: what lies before says nothing of the speed.
+    pub fn go_on_at(&self, bytes: u64) {
+        if let Some(bar) = &self.0 {
+            bar.0.set_position(bytes);
+            bar.0.reset_eta();
+        }
+    }
+
     /// So many bytes are done in all.
     pub fn set(&self, bytes: u64) {
         if let Some(bar) = &self.0 {

@@ -42,6 +42,9 @@ pub enum ClientError {
     /// Nothing can be printed.
     #[error("cannot write to stdout: {0}")]
     Output(io::Error),
+    /// The person, or the system, stopped it.
+    #[error("interrupted: {0}")]
+    Interrupted(String),
     /// Some of several files failed; each has been reported.
     #[error("{failed} of {all} files failed")]
     Some {

@@ -19,7 +19,7 @@ const USER_AGENT: &str = concat!("closeby/", env!("CARGO_PKG_VERSION"));
 const TRIES: u32 = 6;
 
 /// The longest wait that a server can ask for before the next try.
-const MAX_WAIT: Duration = Duration::from_secs(30);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// A call that carries no file has an answer within this.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -99,6 +99,11 @@ impl Server {
     /// The client for bodies that we send: nothing but the watcher of an upload ends them.
     pub(super) const fn uploads(&self) -> &Client {
         &self.uploads
+    }
+
+    /// The client for calls that carry no file.
+    pub(super) const fn calls(&self) -> &Client {
+        &self.calls
     }
 
     /// Asks for a document.
@@ -185,13 +190,15 @@ impl Server {
 /// A refusal, and when the server wants to be asked again.
 pub(super) struct Refusal {
     pub error: ClientError,
+    /// Its status, where there was an answer.
+    pub status: Option<StatusCode>,
     /// Its `Retry-After` in seconds, of a `503`.
     pub retry_after: Option<u64>,
 }
 
 impl From<ClientError> for Refusal {
     fn from(error: ClientError) -> Self {
-        Self { error, retry_after: None }
+        Self { error, status: None, retry_after: None }
     }
 }
 
@@ -234,7 +241,7 @@ pub(super) async fn judge(url: &Url, response: Response) -> Result<Response, Ref
         |_| ClientError::Answer(format!("{} answers {status}", host_of(url))),
         ClientError::Problem,
     );
-    Err(Refusal { error, retry_after })
+    Err(Refusal { error, status: Some(status), retry_after })
 }
 
 /// Reads a document of the API.

@@ -1,5 +1,5 @@
-//! The command-line client: it speaks the public API, keeps nothing, and holds no more of a
-//! file in memory than a few pieces.
+//! The command-line client: it speaks the public API, keeps nothing but which uploads are not
+//! finished, and holds no more of a file in memory than a few pieces.
 
 mod console;
 mod error;
@@ -16,5 +16,5 @@ pub use error::ClientError;
 pub use get::get;
 pub use http::Server;
 pub use look::{health, info, ls};
-pub use put::put;
+pub use put::{PutOptions, put};
 pub use target::{InvalidTarget, Target};

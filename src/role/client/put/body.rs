@@ -29,6 +29,11 @@ impl Watch {
         self.taken_bytes.load(Ordering::Relaxed)
     }
 
+    /// So many bytes more are taken.
+    pub fn took(&self, bytes: u64) {
+        self.taken_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// What ended the body early, if it was the file and not the network.
     pub fn into_failure(self) -> Option<ClientError> {
         // The body may still be alive for a moment: its error is told in our words.
@@ -71,7 +76,7 @@ impl Reader {
             }
         }
         self.progress.add(chunk.len() as u64);
-        self.watch.taken_bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        self.watch.took(chunk.len() as u64);
         Ok(Some(chunk.freeze()))
     }
 }

@@ -2,14 +2,20 @@
 
 mod body;
 mod hash;
+mod patience;
+mod reader;
+mod remembered;
+mod resumable;
 mod send;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::pin::pin;
+use std::time::{Duration, SystemTime};
 
+use self::resumable::{Sending, UnderWay};
 use super::console::Console;
 use super::look::to_json;
 use super::{ClientError, Server};
@@ -89,19 +95,47 @@ impl Item {
     }
 }
 
-/// Stores files and prints their links, one a line and in order, or one JSON object each.
+/// How files are stored.
+#[derive(Debug, Clone)]
+pub struct PutOptions {
+    /// One JSON object a file instead of its link.
+    pub json: bool,
+    /// How long a large file is tried without progress.
+    pub patience: Duration,
+    /// The folder in which unfinished uploads are remembered, if there is one.
+    pub state: Option<PathBuf>,
+}
+
+/// Stores files and prints their links, one a line and in order, or one JSON object each, until
+/// all are or `stopped` ends.
 ///
 /// # Errors
-/// When any of them failed; each failure has been noted then, and the others are stored.
+/// When any of them failed; each failure has been noted then, and the others are stored. When
+/// it was stopped.
 pub async fn put(
     server: &Server,
     console: &Console,
     paths: &[PathBuf],
-    json: bool,
+    options: &PutOptions,
+    stopped: impl Future<Output = ()>,
 ) -> Result<(), ClientError> {
-    let mut run = Run { server, console, json, sent_sizes: HashSet::new(), failed: 0 };
-    for batch in paths.chunks(BATCH_FILES) {
-        run.batch(batch).await?;
+    let under_way = UnderWay::default();
+    let mut run =
+        Run { server, console, options, under_way: &under_way, sent_sizes: HashSet::new(), failed: 0 };
+    let all = async {
+        if let Some(folder) = &options.state {
+            remembered::sweep(folder);
+        }
+        for batch in paths.chunks(BATCH_FILES) {
+            run.batch(batch).await?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        // What is complete is not called interrupted.
+        biased;
+        done = pin!(all) => done?,
+        () = stopped => return Err(ClientError::Interrupted(under_way.remains())),
     }
     match run.failed {
         0 => Ok(()),
@@ -113,7 +147,8 @@ pub async fn put(
 struct Run<'a> {
     server: &'a Server,
     console: &'a Console,
-    json: bool,
+    options: &'a PutOptions,
+    under_way: &'a UnderWay,
     /// Sizes of what was sent in this run: another file of such a size may be the same again,
     /// which no precheck before could tell.
     sent_sizes: HashSet<u64>,
@@ -169,10 +204,32 @@ impl Run<'_> {
                 .take()
                 .unwrap_or_else(|| ClientError::Answer("it was not sent".to_owned())));
         };
+        let memory = (local.size > resumable::WHOLE_BYTES)
+            .then(|| resumable::recall(self.options.state.as_deref(), self.server, self.console, local));
         if let Some(url) = item.existing() {
+            if let Some(mut memory) = memory {
+                // Nobody goes on with a part of it.
+                if let Some(upload) = memory.upload().or_else(|| memory.take_outdated()) {
+                    resumable::end(self.server, upload).await;
+                    memory.forget();
+                }
+            }
             return Ok(self.duplicate(local, item.sha1, url).await);
         }
-        let uploaded = send::send(self.server, self.console, local, item.sha1).await?;
+        let uploaded = match memory {
+            Some(memory) => {
+                let sending = Sending {
+                    server: self.server,
+                    console: self.console,
+                    local,
+                    sha1: item.sha1,
+                    patience: self.options.patience,
+                    under_way: self.under_way,
+                };
+                resumable::send(&sending, memory).await?
+            }
+            None => send::send(self.server, self.console, local, item.sha1).await?,
+        };
         self.sent_sizes.insert(local.size);
         Ok(uploaded)
     }
@@ -192,7 +249,7 @@ impl Run<'_> {
             problem: None,
         };
         // The link alone is worth no further question; the object is to be whole.
-        if let (true, Some(sha1)) = (self.json, sha1)
+        if let (true, Some(sha1)) = (self.options.json, sha1)
             && let Ok(blob) = self.server.blob(sha1).await
         {
             file.sha256 = Some(blob.sha256);
@@ -220,7 +277,7 @@ impl Run<'_> {
                 let text = error.to_string();
                 let text = if text.starts_with(&path) { text } else { format!("{path}: {text}") };
                 self.console.note(&text);
-                if !self.json {
+                if !self.options.json {
                     return Ok(());
                 }
                 UploadedFile {
@@ -237,7 +294,7 @@ impl Run<'_> {
                 }
             }
         };
-        if self.json {
+        if self.options.json {
             return self.console.answer(&to_json(&file)?);
         }
         if file.status == UploadStatus::Duplicate {

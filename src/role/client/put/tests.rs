@@ -1,8 +1,9 @@
 #![allow(clippy::unwrap_used)]
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::put;
+use super::{PutOptions, put};
 use crate::role::client::fake::{Fake, console};
 use crate::role::client::{ClientError, Server};
 use crate::wire::api::{UploadStatus, UploadedFile};
@@ -23,7 +24,8 @@ impl Folder {
 
 async fn run(server: &Server, paths: &[PathBuf], json: bool) -> (Result<(), ClientError>, String, String) {
     let (console, out, notes) = console();
-    let outcome = put(server, &console, paths, json).await;
+    let options = PutOptions { json, patience: Duration::from_millis(200), state: None };
+    let outcome = put(server, &console, paths, &options, std::future::pending()).await;
     (outcome, out.text(), notes.text())
 }
 
@@ -42,6 +44,29 @@ async fn new_files_are_sent_without_being_hashed() {
     let mut expected = vec!["precheck 6".to_owned()];
     expected.extend(sizes.map(|size| format!("upload {size} bytes {size}")));
     assert_eq!(fake.calls(), expected, "one question, and no digest");
+}
+
+#[tokio::test]
+async fn a_server_without_parts_gets_large_files_in_one_request() {
+    let (fake, folder) = (Fake::start().await, Folder::new());
+    let sizes = [16 << 20, (16 << 20) + 1];
+    let paths = sizes.map(|size| folder.file(&format!("{size} bytes"), &vec![7; size]));
+    let (outcome, out, _) = run(&fake.server(), &paths, false).await;
+    outcome.unwrap();
+    assert_eq!(out.lines().count(), 2);
+    let uploads: Vec<_> = fake.calls().into_iter().filter(|call| call.starts_with("upload")).collect();
+    assert_eq!(uploads, sizes.map(|size| format!("upload {size} bytes {size}")));
+}
+
+#[tokio::test]
+async fn who_stops_it_is_told_what_is_left() {
+    let (fake, folder) = (Fake::start().await, Folder::new());
+    let (console, out, _) = console();
+    let options = PutOptions { json: false, patience: Duration::ZERO, state: None };
+    let paths = [folder.file("a", b"1")];
+    let outcome = put(&fake.server(), &console, &paths, &options, std::future::ready(())).await;
+    assert!(matches!(outcome, Err(ClientError::Interrupted(_))), "{outcome:?}");
+    assert_eq!(out.text(), "");
 }
 
 #[tokio::test]
