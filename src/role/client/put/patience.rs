@@ -14,15 +14,15 @@ pub(super) struct Patience {
     limit: Duration,
     second: Duration,
     next: Duration,
-    /// When something last went through.
-    since: Instant,
+    /// When the trouble began; a slow part that is on its way is none.
+    since: Option<Instant>,
 }
 
 impl Patience {
-    /// Ends when nothing went through for `limit`. A second is so long as it is said, so that
+    /// Ends when nothing went through for `limit` after the first trouble. A second is so long as it is said, so that
     /// tests need not wait.
     pub fn new(limit: Duration, second: Duration) -> Self {
-        Self { limit, second, next: second / 2, since: Instant::now() }
+        Self { limit, second, next: second / 2, since: None }
     }
 
     /// How long nothing may go through.
@@ -33,13 +33,14 @@ impl Patience {
     /// Something went through: the next trouble is a new one.
     pub fn progressed(&mut self) {
         self.next = self.second / 2;
-        self.since = Instant::now();
+        self.since = None;
     }
 
     /// The wait before the next try, at least as long as the server asked for, but for a try
     /// at the very end; none once the limit is over.
     pub fn wait(&mut self, asked_seconds: Option<u64>) -> Option<Duration> {
-        let left = self.limit.checked_sub(self.since.elapsed()).filter(|left| !left.is_zero())?;
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let left = self.limit.checked_sub(since.elapsed()).filter(|left| !left.is_zero())?;
         let asked = u32::try_from(asked_seconds.unwrap_or(0)).unwrap_or(u32::MAX);
         let asked = self.second.saturating_mul(asked).min(MAX_WAIT);
         // A little at random: those who lost the server together do not come back together.
@@ -73,6 +74,18 @@ mod tests {
         assert_eq!(patience.wait(Some(20)).unwrap(), SECOND * 20);
         assert_eq!(patience.wait(Some(u64::MAX)).unwrap(), MAX_WAIT);
         assert!(patience.wait(Some(0)).unwrap() > SECOND, "our own wait holds where it is longer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_long_without_trouble_costs_no_patience() {
+        let mut patience = Patience::new(SECOND * 60, SECOND);
+        for _ in 0..2 {
+            tokio::time::advance(SECOND * 1000).await;
+            assert!(patience.wait(None).is_some());
+            tokio::time::advance(SECOND * 60).await;
+            assert!(patience.wait(None).is_none());
+            patience.progressed();
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -41,6 +41,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 const MOST_STARTS: u32 = 3;
 /// So many faults of the server itself in a row, and waiting is of no use.
 const MOST_FAULTS: u32 = 6;
+/// So often a server may have less than it had acknowledged.
+const MOST_LOSSES: u32 = 10;
 /// A part of which nothing more is taken for so long is cut.
 const STALLED_AFTER: Duration = Duration::from_mins(2);
 /// So long may an answer take: after a restart a server reads again what it has, and one that
@@ -183,6 +185,7 @@ async fn run(sending: &Sending<'_>, memory: &mut Memory) -> Result<UploadedFile,
         progress: console.progress("sending", local.name.as_str(), local.size),
         patience: Patience::new(sending.patience, server.second),
         faults: 0,
+        losses: 0,
         reader: Reader::new((*local).clone(), sending.sha1),
         highest: 0,
         length: PART_BYTES,
@@ -298,8 +301,9 @@ struct Upload<'a> {
     progress: Progress,
     patience: Patience,
     faults: u32,
+    losses: u32,
     reader: Reader,
-    /// The most that the server has had.
+    /// What the server had when it was last heard of.
     highest: u64,
     length: u64,
     said: Said,
@@ -366,6 +370,14 @@ impl Upload<'_> {
             };
             match step {
                 Ok(at) => {
+                    if at < self.highest {
+                        // Both of its nodes were lost, or both went back.
+                        self.losses += 1;
+                        if self.losses == MOST_LOSSES {
+                            return self.lost("the server lost again and again what it had", memory);
+                        }
+                        self.highest = at;
+                    }
                     if at > self.highest {
                         self.highest = at;
                         self.faults = 0;
