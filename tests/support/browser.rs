@@ -1,5 +1,6 @@
 //! A real Chromium, driven over WebDriver (W3C): just what the tests of the pages need.
 
+use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::poll;
+use super::wire::Wire;
 
 /// The key of an element's reference in the protocol.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -25,6 +27,16 @@ pub struct Browser {
 impl Browser {
     /// A browser in which pages run scripts, or not.
     pub async fn start(scripts: bool) -> Self {
+        Self::with(scripts, Vec::new()).await
+    }
+
+    /// A browser that reaches central through that proxy and calls it by its own address.
+    pub async fn through(wire: &Wire) -> Self {
+        let rule = format!("--host-resolver-rules=MAP {} {}", wire.central(), wire.address());
+        Self::with(true, vec![rule]).await
+    }
+
+    async fn with(scripts: bool, mut arguments: Vec<String>) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let driver = Command::new("chromedriver")
             .arg(format!("--port={port}"))
@@ -41,7 +53,7 @@ impl Browser {
         })
         .await;
         let profile = TempDir::new().unwrap();
-        let mut arguments = vec![format!("--user-data-dir={}", profile.path().display())];
+        arguments.push(format!("--user-data-dir={}", profile.path().display()));
         arguments.extend(
             [
                 "--headless",
@@ -115,18 +127,80 @@ impl Browser {
         .await
     }
 
+    /// Loads the page anew, whatever it is at.
+    pub async fn reload(&self) {
+        self.call("/refresh", json!({})).await;
+    }
+
+    /// Opens another window beside this one and goes on in it.
+    pub async fn open_window(&self) -> String {
+        let made = self.call("/window/new", json!({"type": "window"})).await;
+        let handle = made["handle"].as_str().unwrap().to_owned();
+        self.switch_to(&handle).await;
+        handle
+    }
+
+    /// The window that is driven now.
+    pub async fn window(&self) -> String {
+        let answer = self.http.get(format!("{}/window", self.session)).send().await.unwrap();
+        let value: Value = answer.json().await.unwrap();
+        value["value"].as_str().unwrap().to_owned()
+    }
+
+    /// Drives that window from now on.
+    pub async fn switch_to(&self, handle: &str) {
+        self.call("/window", json!({ "handle": handle })).await;
+    }
+
+    /// A command of the DevTools protocol.
+    pub async fn devtools(&self, command: &str, parameters: Value) -> Value {
+        self.call("/goog/cdp/execute", json!({"cmd": command, "params": parameters})).await
+    }
+
     /// Lets the page send so many bytes a second at most.
     pub async fn throttle(&self, bytes_per_second: u64) {
+        self.network(false, json!(bytes_per_second)).await;
+    }
+
+    /// Takes the network away from the page, or gives it back.
+    pub async fn offline(&self, is_offline: bool) {
+        self.network(is_offline, json!(-1)).await;
+    }
+
+    async fn network(&self, is_offline: bool, upload: Value) {
         // Without the limit the driver would be told every body, and the page waits for that.
-        for (command, parameters) in [
-            ("Network.enable", json!({"maxPostDataSize": 0})),
-            (
-                "Network.emulateNetworkConditions",
-                json!({"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second}),
-            ),
-        ] {
-            self.call("/goog/cdp/execute", json!({"cmd": command, "params": parameters})).await;
+        self.devtools("Network.enable", json!({"maxPostDataSize": 0})).await;
+        let conditions = json!({"offline": is_offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": upload});
+        self.devtools("Network.emulateNetworkConditions", conditions).await;
+    }
+
+    /// The memory that the processes of this browser's pages hold, in bytes: now, and at most since they began.
+    pub fn memory(&self) -> (u64, u64) {
+        let number = |status: &str, field: &str| -> Option<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        let mut parents = BTreeMap::new();
+        let mut pages = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok()) else {
+                continue;
+            };
+            // A process may end meanwhile.
+            let Ok(status) = std::fs::read_to_string(entry.path().join("status")) else { continue };
+            parents.insert(id, number(&status, "PPid").unwrap_or(0));
+            let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            if String::from_utf8_lossy(&command).contains("--type=renderer") {
+                pages.push((id, status));
+            }
         }
+        let driver = u64::from(self.driver.id());
+        let is_ours =
+            |id: u64| std::iter::successors(Some(id), |id| parents.get(id).copied()).any(|id| id == driver);
+        let ours = pages.iter().filter(|(id, _)| is_ours(*id));
+        let sizes =
+            ours.map(|(_, status)| ["VmRSS", "VmHWM"].map(|field| number(status, field).unwrap_or(0) << 10));
+        sizes.fold((0, 0), |sum, [now, most]| (sum.0 + now, sum.1 + most))
     }
 
     /// Lets the page take so many bytes a second at most; any number of them where there is none.

@@ -5,6 +5,7 @@ pub mod cut;
 pub mod line;
 mod process;
 pub mod tus;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

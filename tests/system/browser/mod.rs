@@ -1,7 +1,9 @@
 //! The pages in a real browser.
 
 mod file_page;
+mod hashing;
 mod pages;
+mod resume;
 mod upload;
 mod verified;
 mod ways;
