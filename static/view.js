@@ -155,8 +155,15 @@ export class View {
     if (act === 'cancel') queue.cancelAll();
     if (act === 'retry') queue.retryFailed();
     if (act === 'clear') queue.clear();
-    if (act === 'copy') void copyFrom(this.buttons.copy, this.#links().join('\n'));
+    if (act === 'copy') void this.#copy(this.buttons.copy, this.#links().join('\n'));
     this.#summarise();
+  }
+
+  /** @param {HTMLButtonElement} button @param {string} text */
+  async #copy(button, text) {
+    await copyFrom(button, text);
+    // The name of a row's button hides its text from a screen reader.
+    this.say(button.textContent ?? '');
   }
 
   #links() {
@@ -214,7 +221,7 @@ export class View {
   /** @param {Item} item */
   #row(item) {
     const row = new Row(item, this.template, () => {
-      if (item.isKept) void copyFrom(row.button, item.url ?? '');
+      if (item.isKept) void this.#copy(row.button, item.url ?? '');
       else if (item.isOver) this.queue.retry(item);
       else this.queue.cancel(item);
     });

@@ -152,6 +152,16 @@ impl Browser {
         self.call("/window", json!({ "handle": handle })).await;
     }
 
+    /// Presses keys one after the other, wherever the focus is.
+    pub async fn press(&self, keys: &str) {
+        let strokes = keys.chars().flat_map(|key| {
+            ["keyDown", "keyUp"].map(|stroke| json!({"type": stroke, "value": key.to_string()}))
+        });
+        let strokes: Vec<Value> = strokes.collect();
+        let keyboard = json!({"type": "key", "id": "keyboard", "actions": strokes});
+        self.call("/actions", json!({"actions": [keyboard]})).await;
+    }
+
     /// A command of the DevTools protocol.
     pub async fn devtools(&self, command: &str, parameters: Value) -> Value {
         self.call("/goog/cdp/execute", json!({"cmd": command, "params": parameters})).await

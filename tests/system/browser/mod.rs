@@ -1,5 +1,6 @@
 //! The pages in a real browser.
 
+mod access;
 mod file_page;
 mod hashing;
 mod pages;
