@@ -14,6 +14,13 @@ const PROGRESS_EVERY_MS = 100;
 /** @type {Map<number, Job>} */
 const jobs = new Map();
 
+/**
+ * Readers at work. A file's stream does not hold itself: what only a read under way refers to, Chromium's
+ * collector takes for garbage, and then that read never ends.
+ * @type {Set<ReadableStreamBYOBReader>}
+ */
+const readers = new Set();
+
 /** The file is not what it was when it was chosen. */
 class Changed extends Error {}
 
@@ -121,6 +128,7 @@ function check(file, read) {
  */
 async function* buffersOf(file) {
   const reader = byobReader(file);
+  if (reader) readers.add(reader);
   const fill = reader ? filling(reader) : slicing(file);
   const spare = [new ArrayBuffer(BUFFER_BYTES), new ArrayBuffer(BUFFER_BYTES)];
   let next = fill(/** @type {ArrayBuffer} */ (spare.pop()));
@@ -134,6 +142,7 @@ async function* buffersOf(file) {
       spare.push(/** @type {ArrayBuffer} */ (bytes.buffer));
     }
   } finally {
+    if (reader) readers.delete(reader);
     void reader?.cancel().catch(() => {});
   }
 }
