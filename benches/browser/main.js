@@ -23,29 +23,62 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const { values: options } = parseArgs({
   options: {
     'size-mib': { type: 'string', default: '1024' },
-    rounds: { type: 'string', default: '3' },
-    static: { type: 'string', default: join(HERE, '../../static') },
+    rounds: { type: 'string', default: '5' },
+    beside: { type: 'string' },
     data: { type: 'string', default: tmpdir() },
     help: { type: 'boolean', default: false },
   },
 });
 if (options.help) {
-  console.log(`scripts/bench-browser [--size-mib 1024] [--rounds 3] [--data ${tmpdir()}] [--static static]
+  console.log(`scripts/bench-browser [--size-mib 1024] [--rounds 5] [--data ${tmpdir()}] [--beside FOLDER]
 Hashes a file in headless Chromium and prints how fast, and with how much memory. Needs node, chromium,
-chromedriver, and npm for the comparison. Fails where ours is slower than it has to be.`);
+chromedriver, and npm for the comparison. --beside measures another copy of static/, too, in the same turns.
+Fails where ours is slower than it has to be.`);
   process.exit(0);
 }
 const size = Number(options['size-mib']) * MIB;
 const rounds = Number(options.rounds);
+if (!(size >= MIB && rounds >= 1)) {
+  console.error('bench-browser: --size-mib and --rounds take numbers of at least 1');
+  process.exit(2);
+}
+
+/** Copies of static/, by the first part of their address. `plain` has no vectors, as in an older browser. */
+const COPIES = { simd: join(HERE, '../../static'), plain: join(HERE, '../../static') };
+if (options.beside) COPIES.beside = options.beside;
+
+/** Each way a file is read, and what to call it. Ways before the first `createSHA1` are there without npm. */
+const WAYS = {
+  read: 'reading alone',
+  simd: 'ours',
+  plain: 'ours, without vectors',
+  parts: 'ours, in parts as they are sent',
+  ...(options.beside ? { beside: 'the copy beside', 'beside-parts': 'the copy beside, in parts' } : {}),
+};
+const RIVALS = { straight: 'createSHA1, straightforward', overlapped: 'createSHA1, overlapped as ours' };
 
 const folder = mkdtempSync(join(options.data, 'closeby-bench-browser-'));
 /** @type {(() => unknown)[]} what to do at the end, last first */
 const endings = [() => rmSync(folder, { recursive: true, force: true })];
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => void end().finally(() => process.exit(130)));
+}
 process.exitCode = await run().catch((error) => {
   console.error(`bench-browser: ${error.message}`);
   return 1;
 });
-for (const end of endings.reverse()) await end();
+await end();
+
+/** Undoes what was done, even where one step of that fails. */
+async function end() {
+  for (const undo of endings.splice(0).reverse()) {
+    try {
+      await undo();
+    } catch (error) {
+      console.error(`bench-browser: ${error.message}`);
+    }
+  }
+}
 
 async function run() {
   const rival = install();
@@ -53,39 +86,64 @@ async function run() {
   const browser = await startBrowser();
   const file = join(folder, 'random.bin');
   fill(file);
-  let isSlow = false;
-  for (const build of ['simd', 'plain']) {
-    await browser.open(`${base}/${build}/page.html`);
-    await browser.choose(file);
-    const ways = ['read', 'ours', ...(rival ? ['straight', 'overlapped'] : [])];
-    // The first round warms up: the file's pages, the compiled code.
-    const figures = await browser.run(build === 'simd' ? ways : ['ours'], rounds + 1, expected(file));
-    const best = (way) => Math.max(...figures[way].slice(1)) / MIB;
-    const show = (way) => `${best(way).toFixed(0)} MiB/s`;
-    if (build === 'simd') {
-      console.log(`${size / MIB} MiB, read and hashed in a page; the best of ${rounds}, taken in turns:`);
-      console.log(`  reading alone                    ${show('read')}`);
+  const digest = expected(file);
+  const ways = { ...WAYS, ...(rival ? RIVALS : {}) };
+  await browser.open(`${base}/page.html`);
+  await browser.choose(file);
+
+  /** @type {Record<string, number[]>} bytes a second of each round */
+  const figures = Object.fromEntries(Object.keys(ways).map((way) => [way, []]));
+  // A short beginning first: it loads and compiles what the rounds need.
+  for (const way of Object.keys(ways)) await browser.measure(way, 64 * MIB);
+  for (let round = 0; round < rounds; round += 1) {
+    for (const way of Object.keys(ways)) {
+      const { seconds, sha1 } = await browser.measure(way);
+      if (way !== 'read' && sha1 !== digest) throw new Error(`${way}: a wrong digest, ${sha1}`);
+      figures[way].push(size / seconds);
     }
-    console.log(`  ours, ${build.padEnd(5)}                      ${show('ours')}`);
-    if (!rival || build !== 'simd') continue;
-    console.log(`  createSHA1, straightforward      ${show('straight')}`);
-    console.log(`  createSHA1, overlapped           ${show('overlapped')}`);
-    const ratio = (way) => (best('ours') / best(way)).toFixed(2);
-    isSlow = best('ours') < GOAL * best('straight');
-    console.log(`  ours : straightforward = ${ratio('straight')} (at least ${GOAL}), ours : overlapped = ${ratio('overlapped')}`);
   }
+
+  console.log(`${size / MIB} MiB in one page, reading included. Medians of ${rounds} rounds, in turns:`);
+  for (const [way, name] of Object.entries(ways)) {
+    const inMib = figures[way].map((figure) => Math.round(figure / MIB));
+    console.log(`  ${name.padEnd(34)}${String(median(inMib)).padStart(5)} MiB/s  (${inMib.join(' ')})`);
+  }
+  // Each round has its own ratio, so that a busy moment slows both sides.
+  const ratio = (way, other) => median(figures[way].map((figure, round) => figure / figures[other][round]));
+  const compare = (way, other, goal = '') =>
+    console.log(`  ${ways[way]} : ${ways[other]} = ${ratio(way, other).toFixed(2)}${goal}`);
+  console.log('Ratios:');
+  compare('simd', 'read');
+  if (options.beside) {
+    compare('beside', 'simd');
+    compare('beside-parts', 'parts');
+  }
+  if (rival) {
+    compare('simd', 'straight', ` (at least ${GOAL})`);
+    compare('plain', 'straight');
+    compare('simd', 'overlapped');
+    compare('plain', 'overlapped');
+  }
+
   const sparse = join(folder, 'sparse.bin');
   const descriptor = openSync(sparse, 'w');
   ftruncateSync(descriptor, 4096 * MIB);
   closeSync(descriptor);
-  await browser.open(`${base}/simd/page.html`);
+  await browser.open(`${base}/page.html`);
   await browser.choose(sparse);
+  await browser.measure('simd', 64 * MIB);
   const before = browser.memory();
-  await browser.run(['ours'], 1);
+  await browser.measure('simd');
   const after = browser.memory();
-  console.log('Memory of the page\'s process (VmRSS, and its peak VmHWM, of the largest renderer; workers are its threads):');
+  console.log("Memory of the page's process, workers included (VmRSS, then VmHWM from there on):");
   console.log(`  ${before.now} MiB before, at most ${after.peak} MiB while a sparse file of 4 GiB is hashed`);
-  return isSlow ? 1 : 0;
+  return rival && ratio('simd', 'straight') < GOAL ? 1 : 0;
+}
+
+/** @param {number[]} figures */
+function median(figures) {
+  const sorted = figures.toSorted((a, b) => a - b);
+  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 }
 
 /** @returns {string | undefined} the folder of hash-wasm's modules, where npm answers */
@@ -102,19 +160,18 @@ function install() {
   }
 }
 
-/** Serves page, static files and hash-wasm; below /plain/ as to a browser without vectors. */
+/** Serves the page, the copies of static/ and hash-wasm. */
 async function serve(rival) {
   const server = createServer((request, response) => {
-    const [, build, ...rest] = normalize(new URL(request.url, 'http://localhost').pathname).split('/');
-    const [first, ...inside] = rest;
+    const [, first, ...inside] = normalize(new URL(request.url, 'http://localhost').pathname).split('/');
     const path =
-      first === 'static' ? join(options.static, ...inside)
+      COPIES[first] ? join(COPIES[first], ...inside)
       : first === 'hash-wasm' && rival ? join(rival, ...inside)
-      : join(HERE, ...rest);
+      : join(HERE, first);
     let body;
     try {
-      // No module: what such a browser makes of the one with vectors.
-      body = build === 'plain' && basename(path) === 'sha1-simd.wasm' ? Buffer.from('none') : readFileSync(path);
+      // No module: what a browser without vectors makes of the one with them.
+      body = first === 'plain' && basename(path) === 'sha1-simd.wasm' ? Buffer.from('none') : readFileSync(path);
     } catch {
       return response.writeHead(404).end();
     }
@@ -180,12 +237,12 @@ async function startBrowser() {
       const [id] = Object.values(found);
       await call('POST', `${session}/element/${id}/value`, { text: path });
     },
-    /** Runs the ways in turns; each way's bytes a second, by round. */
-    async run(ways, times, digest) {
-      const script = 'const done = arguments[3]; measure(arguments[0], arguments[1], arguments[2]).then(done, (e) => done(String(e)))';
-      const figures = await call('POST', `${session}/execute/async`, { script, args: [ways, times, digest ?? null] });
-      if (typeof figures === 'string') throw new Error(figures);
-      return figures;
+    /** One file, one way: a call of its own, because an HTTP client waits for an answer's head 5 minutes only. */
+    async measure(way, most) {
+      const script = 'const done = arguments[2]; measure(arguments[0], arguments[1]).then(done, (e) => done(String(e)))';
+      const found = await call('POST', `${session}/execute/async`, { script, args: [way, most ?? null] });
+      if (typeof found === 'string') throw new Error(`${way}: ${found}`);
+      return found;
     },
     memory: () => memoryOf(profile),
   };

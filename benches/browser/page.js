@@ -1,12 +1,23 @@
-// The page of scripts/bench-browser: hashes the chosen file in several ways, in turns.
+// The page of scripts/bench-browser: reads the chosen file in one of several ways.
 
-import { Hashing } from './static/hashing.js';
+const PART_BYTES = 8 << 20;
 
-const hashing = new Hashing();
+/** @type {Record<string, Promise<any>>} a Hashing of each copy of static/ */
+const copies = {};
 
-/** @param {string} way @param {File} file @returns {Promise<string | undefined>} */
-function once(way, file) {
-  if (way === 'ours') return hashing.digest(file, new AbortController().signal, () => {});
+/** @param {string} copy */
+function hashing(copy) {
+  copies[copy] ??= import(`./${copy}/hashing.js`).then(({ Hashing }) => new Hashing());
+  return copies[copy];
+}
+
+/** @param {string} way @param {File} file @returns {Promise<string | undefined>} the SHA-1, where the way finds one */
+async function once(way, file) {
+  const signal = new AbortController().signal;
+  if (['simd', 'plain', 'beside'].includes(way)) return (await hashing(way)).digest(file, signal, () => {});
+  if (way === 'parts' || way === 'beside-parts') {
+    return inParts(await hashing(way === 'parts' ? 'simd' : 'beside'), file, signal);
+  }
   return new Promise((resolve, reject) => {
     const worker = new Worker('rival.js', { type: 'module' });
     worker.onerror = (event) => reject(new Error(event.message));
@@ -18,18 +29,26 @@ function once(way, file) {
   });
 }
 
-/** @param {string[]} ways @param {number} rounds @param {string | null} digest */
-globalThis.measure = async (ways, rounds, digest) => {
-  const file = document.querySelector('input').files[0];
-  /** @type {Record<string, number[]>} */
-  const figures = Object.fromEntries(ways.map((way) => [way, []]));
-  for (let round = 0; round < rounds; round += 1) {
-    for (const way of ways) {
-      const began = performance.now();
-      const found = await once(way, file);
-      figures[way].push((file.size * 1000) / (performance.now() - began));
-      if (digest && way !== 'read' && found !== digest) throw new Error(`${way}: a wrong digest, ${found}`);
+/** As a file is sent, on a line that takes each part at once. */
+async function inParts(hashing, file, signal) {
+  const reader = hashing.reader(file);
+  try {
+    for (let offset = 0; ; ) {
+      const { bytes, sha1 } = await reader.part(offset, PART_BYTES, signal);
+      offset += bytes.byteLength;
+      if (offset === file.size) return sha1;
+      reader.readAhead(offset, PART_BYTES, signal);
     }
+  } finally {
+    reader.close();
   }
-  return figures;
+}
+
+/** @param {string} way @param {number | null} most bytes of the file's beginning; null for all */
+globalThis.measure = async (way, most) => {
+  const whole = document.querySelector('input').files[0];
+  const file = most ? whole.slice(0, most) : whole;
+  const began = performance.now();
+  const sha1 = await once(way, file);
+  return { seconds: (performance.now() - began) / 1000, sha1 };
 };

@@ -3,6 +3,8 @@
 
 const PIECE_BYTES = 4 << 20;
 
+const readers = new Set();
+
 self.onmessage = async ({ data: { way, file } }) => {
   if (way === 'read') {
     for await (const bytes of overlapped(file)) void bytes;
@@ -25,6 +27,8 @@ async function* slices(file) {
 /** @param {File} file */
 async function* overlapped(file) {
   const reader = file.stream().getReader({ mode: 'byob' });
+  // Held, because Chromium collects a reader that only a read under way refers to: see worker.js.
+  readers.add(reader);
   const fill = async (/** @type {ArrayBuffer} */ buffer) => {
     let filled = 0;
     while (filled < PIECE_BYTES) {
@@ -39,7 +43,7 @@ async function* overlapped(file) {
   let next = fill(spare.pop());
   for (;;) {
     const bytes = await next;
-    if (bytes.byteLength === 0) return;
+    if (bytes.byteLength === 0) return readers.delete(reader);
     next = fill(spare.pop());
     yield bytes;
     spare.push(bytes.buffer);
