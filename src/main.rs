@@ -7,10 +7,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use closeby::cli::{CentralArgs, Cli, Command, DemoArgs, LogFormat, NodeArgs, PutArgs};
+use closeby::cli::{
+    CentralArgs, Cli, Command, ConfigAction, ConfigArgs, ConfigRole, DemoArgs, LogFormat, NodeArgs, PutArgs,
+};
 use closeby::config::{self, CentralConfig, ConfigError, NodeConfig};
 use closeby::role::central::{Central, Links};
-use closeby::role::client::{self, ClientError, Console, PutOptions, Server};
+use closeby::role::client::{self, ClientError, Console, PutOptions, Question, Server};
 use closeby::role::demo::{Demo, DemoOptions};
 use closeby::role::node::Node;
 use closeby::telemetry;
@@ -111,7 +113,12 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Info(args) => {
             client::info(Server::new(args.server.server)?, &console, &args.target, args.json).await?;
         }
-        Command::Health(args) => client::health(Server::new(args.server.server)?, &console).await?,
+        Command::Health(args) => {
+            let question = if args.alive { Question::Alive } else { Question::Ready };
+            let within = Duration::from_secs(args.timeout);
+            client::health(Server::new(args.server.server)?, &console, question, within).await?;
+        }
+        Command::Config(args) => configuration(args, &console)?,
     }
     Ok(())
 }
@@ -159,6 +166,23 @@ async fn serve<E: Display, R: Future<Output = Result<(), E>>>(
         }
     }
     Err(Failure::Failed("stopped without waiting for what was going on".to_owned()))
+}
+
+/// Checks or shows a configuration. Nothing is made.
+fn configuration(args: ConfigArgs, console: &Console) -> Result<(), Failure> {
+    let (role, is_check) = match args.action {
+        ConfigAction::Check { role } => (role, true),
+        ConfigAction::Show { role } => (role, false),
+    };
+    let shown = match role {
+        ConfigRole::Central(args) => {
+            let file = args.config.clone();
+            CentralConfig::examine(file.as_deref(), config::environment()?, args.into())?.shown()
+        }
+        ConfigRole::Node(args) => node_config(args)?.shown(),
+    };
+    console.answer(if is_check { "this configuration can be used" } else { shown.trim_end() })?;
+    Ok(())
 }
 
 fn central_config(args: CentralArgs) -> Result<CentralConfig, ConfigError> {

@@ -149,8 +149,18 @@ pub struct InfoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     closeby health\n  \
-    closeby health --server https://files.example || echo it cannot take files now")]
+    closeby health --server https://files.example || echo it cannot take files now\n  \
+    closeby health --alive --timeout 3    for what restarts a process that hangs\n\n\
+    Without --alive it is about taking files: the ledger can be written and two nodes answer. Use \
+    --alive where an unhealthy process is restarted, as containers are: restarting central does not \
+    bring a node back.")]
 pub struct HealthArgs {
+    /// Ask only whether the process answers; a node can be asked this, too.
+    #[arg(long)]
+    pub alive: bool,
+    /// How long to wait for the answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub timeout: u64,
     /// The server to ask.
     #[command(flatten)]
     pub server: ServerArg,

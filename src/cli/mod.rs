@@ -8,7 +8,7 @@ mod tests;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use client::{GetArgs, HealthArgs, InfoArgs, LsArgs, PutArgs, ServerArg, SortBy};
-pub use server::{CentralArgs, DemoArgs, NodeArgs};
+pub use server::{CentralArgs, ConfigAction, ConfigArgs, ConfigRole, DemoArgs, NodeArgs};
 
 /// What closeby was told.
 #[derive(Debug, Parser)]
@@ -76,6 +76,8 @@ pub enum Command {
     Info(InfoArgs),
     /// Say whether the server can take files now.
     Health(HealthArgs),
+    /// Check or show a configuration, without starting anything.
+    Config(ConfigArgs),
 }
 
 impl Command {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::config::{CentralFlags, NodeFlags};
 
@@ -127,4 +127,43 @@ impl From<NodeArgs> for NodeFlags {
             join_secret_file: args.join_secret_file,
         }
     }
+}
+
+/// `closeby config`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    closeby config check central --config /etc/closeby/central.toml\n  \
+    closeby config show node --config /etc/closeby/node.toml --place amsterdam\n\n\
+    It reads what `closeby central` and `closeby node` would read, in the same order, and takes the \
+    same flags. It makes nothing, starts nothing, and shows no secret.")]
+pub struct ConfigArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: ConfigAction,
+}
+
+/// What is done with a configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Say what is wrong with it; the exit status is 2 when something is.
+    Check {
+        /// Whose it is.
+        #[command(subcommand)]
+        role: ConfigRole,
+    },
+    /// Print every key with the value that counts, as TOML; secrets are hidden.
+    Show {
+        /// Whose it is.
+        #[command(subcommand)]
+        role: ConfigRole,
+    },
+}
+
+/// Whose configuration it is.
+#[derive(Debug, Subcommand)]
+pub enum ConfigRole {
+    /// A central's.
+    Central(CentralArgs),
+    /// A storage server's.
+    Node(NodeArgs),
 }

@@ -9,6 +9,7 @@ mod limits;
 mod raw;
 mod resolve;
 mod secret;
+mod show;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,8 @@ pub struct CentralConfig {
     pub networks: Vec<IpNet>,
     /// A GeoIP database to use instead of the one inside the binary.
     pub geoip: Option<PathBuf>,
+    /// Its word about private addresses counts, too.
+    pub geoip_private: bool,
     /// Whose word about a client's address is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The headers in which they say it; the first kind present counts.
@@ -139,7 +142,21 @@ impl CentralConfig {
         flags: CentralFlags,
     ) -> Result<Self, ConfigError> {
         let below = source::read::<raw::RawCentral>(file, variables)?;
-        resolve::central(raw::RawCentral::from(flags).over(below))
+        resolve::central(raw::RawCentral::from(flags).over(below), secret::Missing::IsMade)
+    }
+
+    /// The same, to be looked at only: nothing is made. For a secret that a start would make
+    /// stands one that is never used.
+    ///
+    /// # Errors
+    /// As [`CentralConfig::load`].
+    pub fn examine(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+        flags: CentralFlags,
+    ) -> Result<Self, ConfigError> {
+        let below = source::read::<raw::RawCentral>(file, variables)?;
+        resolve::central(raw::RawCentral::from(flags).over(below), secret::Missing::StandsIn)
     }
 }
 

@@ -46,6 +46,7 @@ layer! {
         data: Option<PathBuf>,
         cluster: Table<RawCentralCluster>,
         geoip: Option<PathBuf>,
+        geoip_private: Option<bool>,
         trusted_proxies: Option<Vec<String>>,
         client_address_headers: Option<Vec<String>>,
         place: RawPlace,

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use super::raw::{RawCentral, RawLimits, RawNode, RawNodeLimits, RawPlace};
-use super::secret::{self, JOIN_SECRET, SIGNING_ROOT};
+use super::secret::{self, JOIN_SECRET, Missing, SIGNING_ROOT};
 use super::{CentralConfig, ConfigError, Limits, NodeConfig, NodeLimits};
 use crate::domain::{Label, Place};
 use crate::geo::HeaderKind;
@@ -38,7 +38,7 @@ const MAX_SECONDS: u64 = 10 * 366 * 24 * 3600;
 
 /// A central's configuration. Secrets that are not given are made, so this comes to nothing
 /// before everything else is known to be right.
-pub(super) fn central(raw: RawCentral) -> Result<CentralConfig, ConfigError> {
+pub(super) fn central(raw: RawCentral, missing: Missing) -> Result<CentralConfig, ConfigError> {
     let data = data(raw.data)?;
     let listen = listen(raw.listen.as_deref().unwrap_or(CENTRAL_LISTEN))?;
     let public_url = required_url("public_url", raw.public_url, "what links begin with")?;
@@ -58,6 +58,13 @@ pub(super) fn central(raw: RawCentral) -> Result<CentralConfig, ConfigError> {
         None => vec![HeaderKind::XForwardedFor],
     };
     let geoip = raw.geoip.map(|path| path_of("geoip", path)).transpose()?;
+    let geoip_private = raw.geoip_private.unwrap_or(false);
+    if geoip_private && geoip.is_none() {
+        return Err(ConfigError::key(
+            "geoip_private",
+            "is set, but no `geoip`: the database inside knows no private addresses",
+        ));
+    }
     let place = place(raw.place)?;
     let node_out_after =
         seconds("node_out_after_seconds", raw.node_out_after_seconds, DEFAULT_NODE_OUT_AFTER)?;
@@ -66,11 +73,16 @@ pub(super) fn central(raw: RawCentral) -> Result<CentralConfig, ConfigError> {
     let cluster = raw.cluster.0;
     let signing_root = match secret::given(&SIGNING_ROOT, cluster.signing_root, cluster.signing_root_file)? {
         Some(given) => given,
-        None => secret::kept_signing_root(&data)?,
+        None if missing == Missing::IsMade => secret::kept_signing_root(&data)?,
+        None => {
+            secret::is_no_loss(&data)?;
+            secret::kept(&data, &SIGNING_ROOT)?.map_or_else(|| secret::stand_in(&SIGNING_ROOT), Ok)?
+        }
     };
     let join_secret = match secret::given(&JOIN_SECRET, cluster.join_secret, cluster.join_secret_file)? {
         Some(given) => given,
-        None => secret::kept_join_secret(&data)?,
+        None if missing == Missing::IsMade => secret::kept_join_secret(&data)?,
+        None => secret::kept(&data, &JOIN_SECRET)?.map_or_else(|| secret::stand_in(&JOIN_SECRET), Ok)?,
     };
     Ok(CentralConfig {
         listen,
@@ -80,6 +92,7 @@ pub(super) fn central(raw: RawCentral) -> Result<CentralConfig, ConfigError> {
         signing_root,
         networks,
         geoip,
+        geoip_private,
         trusted_proxies,
         client_address_headers,
         place,

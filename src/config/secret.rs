@@ -48,6 +48,12 @@ pub fn kept_join_secret(data: &Path) -> Result<JoinSecret, ConfigError> {
 /// # Errors
 /// When it cannot be read or made, or is no secret.
 pub fn kept_signing_root(data: &Path) -> Result<SigningRoot, ConfigError> {
+    is_no_loss(data)?;
+    read_or_make(data, &SIGNING_ROOT)
+}
+
+/// Refuses to go on without the signing root of a ledger that is there.
+pub(super) fn is_no_loss(data: &Path) -> Result<(), ConfigError> {
     if kept::<SigningRoot>(data, &SIGNING_ROOT)?.is_none() && data.join(LEDGER_FILE).exists() {
         return Err(ConfigError::key(
             SIGNING_ROOT.value,
@@ -58,7 +64,24 @@ pub fn kept_signing_root(data: &Path) -> Result<SigningRoot, ConfigError> {
             ),
         ));
     }
-    read_or_make(data, &SIGNING_ROOT)
+    Ok(())
+}
+
+/// What happens to a secret that is neither given nor kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// It is made, as a file in the data folder.
+    IsMade,
+    /// It would be made at a start, but this only looks: one that is never used stands for it.
+    StandsIn,
+}
+
+/// A secret that stands in for one that a start would make.
+pub(super) fn stand_in<S: FromStr<Err = InvalidKey>>(keys: &SecretKeys) -> Result<S, ConfigError> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)
+        .map_err(|error| ConfigError::key(keys.value, format!("cannot be made: {error}")))?;
+    parse(keys.value, &hex::encode(secret))
 }
 
 /// The secret that was given, by itself or as a file; none where neither was.

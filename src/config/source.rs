@@ -83,6 +83,7 @@ fn read_variable<R: DeserializeOwned>(name: &str, value: &str) -> Result<R, Stri
     let mut candidates = vec![Value::String(value.to_owned())];
     candidates.extend(value.trim().parse().ok().map(Value::Integer));
     candidates.extend(value.trim().parse().ok().map(Value::Float));
+    candidates.extend(value.trim().parse().ok().map(Value::Boolean));
     let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
     candidates.push(Value::Array(items.map(|item| Value::String(item.to_owned())).collect()));
 
@@ -107,6 +108,7 @@ fn plain(message: &str) -> String {
         let expected = match expected {
             "u64" | "usize" => "a whole number, 0 or more",
             "f64" => "a number",
+            "a boolean" => "true or false",
             "path string" => "a path",
             "a sequence" => "a list",
             other => other,

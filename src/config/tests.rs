@@ -285,6 +285,18 @@ fn values_that_cannot_be_are_refused_by_key() {
 }
 
 #[test]
+fn a_database_of_private_addresses_is_one_that_is_given() {
+    let setting = Setting::new();
+    let error = setting.central("geoip_private = true", &[]).unwrap_err().to_string();
+    assert!(error.contains("`geoip_private`") && error.contains("`geoip`"), "{error}");
+    let variables = [("CLOSEBY_GEOIP", "/own.mmdb"), ("CLOSEBY_GEOIP_PRIVATE", "true")];
+    assert!(setting.central("", &variables).unwrap().geoip_private);
+    assert!(!setting.central("geoip = '/own.mmdb'", &[]).unwrap().geoip_private);
+    let error = setting.central("", &[("CLOSEBY_GEOIP_PRIVATE", "perhaps")]).unwrap_err().to_string();
+    assert!(error.contains("CLOSEBY_GEOIP_PRIVATE") && error.contains("true or false"), "{error}");
+}
+
+#[test]
 fn what_is_required_says_how_to_give_it() {
     let missing = |variables: &[(&str, &str)]| {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -384,6 +396,69 @@ fn a_node_needs_centrals_join_secret() {
 fn a_file_that_is_not_there_is_named() {
     let error = CentralConfig::load(Some(Path::new("/nowhere/c.toml")), [], CentralFlags::default());
     assert!(error.unwrap_err().to_string().contains("/nowhere/c.toml"));
+}
+
+#[test]
+fn looking_at_a_configuration_makes_nothing_and_shows_no_secret() {
+    let setting = Setting::new();
+    let data = setting.data();
+    let file = setting.file(&documented("central"));
+    let variables = || setting.variables(&[]);
+    let look = || CentralConfig::examine(Some(&file), variables(), CentralFlags::default());
+    look().unwrap();
+    assert!(!data.join("join-secret").exists() && !data.join("signing-root").exists());
+    CentralConfig::load(Some(&file), variables(), CentralFlags::default()).unwrap();
+    let shown = look().unwrap().shown();
+    for secret in ["join-secret", "signing-root"] {
+        let secret = fs::read_to_string(data.join(secret)).unwrap();
+        assert!(!shown.contains(secret.trim()), "{shown}");
+    }
+    fs::write(data.join("join-secret"), "short").unwrap();
+    assert!(look().unwrap_err().to_string().contains("damaged"), "it reads what is there");
+    fs::remove_file(data.join("join-secret")).unwrap();
+    fs::write(data.join(LEDGER_FILE), "").unwrap();
+    fs::remove_file(data.join("signing-root")).unwrap();
+    assert!(look().unwrap_err().to_string().contains("signing_root"), "a start would not go on either");
+}
+
+#[test]
+fn what_is_shown_is_every_key_and_can_be_read_again() {
+    let setting = Setting::new();
+    let secret = setting.folder.path().join("secret");
+    fs::write(&secret, SECRET).unwrap();
+    let hidden =
+        |text: &str| text.lines().filter(|line| !line.contains("(hidden)")).collect::<Vec<_>>().join("\n");
+    let given = format!(
+        "geoip = '/own.mmdb'\ngeoip_private = true\ntrusted_proxies = ['10.0.0.1']\n\
+         place = {{ name = 'Oslo', country = 'NO', lat = 59.91, lon = 10.75 }}\n[limits]\nuploads = 7\n\
+         [cluster]\njoin_secret_file = {secret:?}\n"
+    );
+    let variables = || {
+        let all = setting.variables(&[]).into_iter();
+        all.filter(|(name, _)| name != "CLOSEBY_PLACE").collect::<Vec<_>>()
+    };
+    let load = |text: &str| {
+        let file = setting.file(text);
+        CentralConfig::load(Some(&file), variables(), CentralFlags::default()).unwrap().shown()
+    };
+    let shown = load(&given);
+    assert_eq!(load(&hidden(&shown)), shown);
+    assert!(shown.contains("Oslo") && shown.contains("uploads = 7") && shown.contains("(hidden)"), "{shown}");
+    assert_every_key_is_in(&shown, "central");
+
+    let text = documented("node").replace("/etc/closeby/join-secret", secret.to_str().unwrap());
+    let shown = setting.node(&text, &[("CLOSEBY_INTERNAL_ADDRESS", "10.0.0.9")]).unwrap().shown();
+    assert!(shown.contains("internal_address = \"10.0.0.9\"") && !shown.contains(SECRET), "{shown}");
+    assert_every_key_is_in(&shown, "node");
+}
+
+/// Every key of a role's block in the documentation.
+fn assert_every_key_is_in(shown: &str, role: &str) {
+    let documented = documented(role);
+    let keys = documented.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key));
+    let missing: Vec<&str> =
+        keys.filter(|key| *key != "place" && !shown.contains(key.trim_end_matches("_file"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// The block of a role in the documentation.

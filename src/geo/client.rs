@@ -105,13 +105,22 @@ pub struct ClientAddresses {
     pub trusted: Vec<IpNet>,
     /// The headers that those proxies set; the first that a request has counts.
     pub kinds: Vec<HeaderKind>,
+    /// Whether people can have private addresses: the store is used inside a network whose
+    /// private addresses have places.
+    pub private_clients: bool,
 }
 
 impl ClientAddresses {
     /// With these proxies and headers.
     #[must_use]
     pub const fn new(trusted: Vec<IpNet>, kinds: Vec<HeaderKind>) -> Self {
-        Self { trusted, kinds }
+        Self { trusted, kinds, private_clients: false }
+    }
+
+    /// The same, where people can have private addresses, or not.
+    #[must_use]
+    pub fn with_private_clients(self, private_clients: bool) -> Self {
+        Self { private_clients, ..self }
     }
 
     /// Whose request it is that came from `peer`; `lines` gives the values of a header's
@@ -121,7 +130,8 @@ impl ClientAddresses {
     /// from the right, past trusted addresses: the first other one is the client. A hop
     /// that is unreadable, hidden or private makes the client unknown, as whatever stands
     /// left of it was written by nobody known. When all hops are trusted, the leftmost is
-    /// the client, unless it is private. The work is bounded whatever the header holds.
+    /// the client, unless it is private. The work is bounded whatever the header holds. Where
+    /// clients can be private, such an address is as good as any other.
     pub fn resolve<'h>(&self, peer: IpAddr, lines: impl Fn(HeaderKind) -> Vec<&'h [u8]>) -> ClientAddress {
         let peer = normalise(peer);
         if !self.is_trusted(peer) {
@@ -144,7 +154,7 @@ impl ClientAddresses {
                 return ClientAddress::Unknown;
             };
             if !self.is_trusted(address) {
-                return if is_private(address) {
+                return if self.is_nobody(address) {
                     ClientAddress::Unknown
                 } else {
                     ClientAddress::Known(address)
@@ -153,9 +163,14 @@ impl ClientAddresses {
             leftmost = Some(address);
         }
         match leftmost {
-            Some(address) if !is_private(address) => ClientAddress::Known(address),
+            Some(address) if !self.is_nobody(address) => ClientAddress::Known(address),
             _ => ClientAddress::Unknown,
         }
+    }
+
+    /// Whether no client can be known by this address.
+    fn is_nobody(&self, address: IpAddr) -> bool {
+        is_private(address) && !self.private_clients
     }
 
     /// Whether an address is one of the proxies'.

@@ -195,6 +195,19 @@ fn the_demo_shows_what_sydney_would_get() {
 }
 
 #[test]
+fn people_can_have_private_addresses_where_that_is_said() {
+    let clients = behind_proxies(&[XForwardedFor]).with_private_clients(true);
+    for (lines, expected) in [
+        (&["203.5.76.1, 192.168.0.9"][..], known("192.168.0.9")),
+        (&["203.5.76.1, 192.168.0.9, 10.0.0.1"], known("192.168.0.9")),
+        (&["10.0.0.1"], known("10.0.0.1")),
+        (&["203.5.76.1, unknown"], Unknown),
+    ] {
+        assert_eq!(ask(&clients, "10.9.9.9", XForwardedFor, lines), expected, "{lines:?}");
+    }
+}
+
+#[test]
 fn a_long_chain_is_no_chain() {
     for (kind, hop) in [(XForwardedFor, "10.0.0.1"), (Forwarded, "for=10.0.0.1")] {
         let clients = behind_proxies(&[kind]);

@@ -56,6 +56,7 @@ pub struct GeoPlace {
 /// kills the process.
 pub struct GeoDatabase {
     reader: Reader<Cow<'static, [u8]>>,
+    knows_private: bool,
 }
 
 impl std::fmt::Debug for GeoDatabase {
@@ -73,7 +74,7 @@ impl GeoDatabase {
     #[allow(clippy::expect_used)]
     pub fn embedded() -> Self {
         let reader = Reader::from_source(Cow::Borrowed(EMBEDDED));
-        Self { reader: reader.expect("the embedded database is a MaxMind DB") }
+        Self { reader: reader.expect("the embedded database is a MaxMind DB"), knows_private: false }
     }
 
     /// Reads a file into memory: GeoIP2's or DB-IP's city layout, or a flat one.
@@ -102,7 +103,7 @@ impl GeoDatabase {
     /// # Errors
     /// When it is no MaxMind DB or holds no places.
     pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self, GeoError> {
-        let database = Self { reader: Reader::from_source(bytes.into())? };
+        let database = Self { reader: Reader::from_source(bytes.into())?, knows_private: false };
         if database.holds_places()? {
             Ok(database)
         } else {
@@ -116,12 +117,19 @@ impl GeoDatabase {
         &self.reader.metadata().database_type
     }
 
+    /// The same, whose word about private and special addresses counts, too, or not: that of a
+    /// database somebody made of a network of their own.
+    #[must_use]
+    pub fn with_private(self, knows_private: bool) -> Self {
+        Self { knows_private, ..self }
+    }
+
     /// Where an address is; none for one that the database does not know, and for private
-    /// and special ones whatever it says.
+    /// and special ones whatever it says, unless its word about them counts.
     #[must_use]
     pub fn lookup(&self, address: IpAddr) -> Option<GeoPlace> {
         let address = normalise(address);
-        if has_no_place(address) {
+        if has_no_place(address) && !self.knows_private {
             return None;
         }
         // A broken record, or an IPv6 address in a database of IPv4, is an unknown place.

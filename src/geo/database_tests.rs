@@ -94,6 +94,16 @@ fn private_and_special_addresses_have_no_place_whatever_the_file_says() {
 }
 
 #[test]
+fn a_database_of_ones_own_network_knows_private_addresses() {
+    let office = [("10.7.0.0/16", nested("NL", Some("Office"), 52.0, 5.0))];
+    let own = GeoDatabase::from_bytes(database("x", &office)).unwrap().with_private(true);
+    assert_eq!(at(&own.lookup("10.7.1.1".parse().unwrap()).unwrap()), (52.0, 5.0));
+    assert!(own.lookup("10.8.1.1".parse().unwrap()).is_none());
+    let believed_less = own.with_private(false);
+    assert!(believed_less.lookup("10.7.1.1".parse().unwrap()).is_none());
+}
+
+#[test]
 fn a_city_is_reduced_to_a_label() {
     for (name, expected) in [
         ("São Paulo", Some("São Paulo")),

@@ -29,6 +29,7 @@ pub struct GeoSource {
 #[derive(Debug)]
 struct WatchedFile {
     path: PathBuf,
+    knows_private: bool,
     /// The file as it was last looked at; none when it was not there. Locked for the whole
     /// of a reload, so that two at a time do not read twice.
     seen: Mutex<Option<Stamp>>,
@@ -61,16 +62,16 @@ impl GeoSource {
         Self { current: RwLock::new(Arc::new(GeoDatabase::embedded())), file: None }
     }
 
-    /// A database in a file.
+    /// A database in a file, whose word about private addresses counts, too, or not.
     ///
     /// # Errors
     /// When it cannot be read, is no MaxMind DB or holds no places.
-    pub fn file(path: &Path) -> Result<Self, GeoError> {
-        let (stamp, database) = open(path);
+    pub fn file(path: &Path, knows_private: bool) -> Result<Self, GeoError> {
+        let (stamp, database) = open(path, knows_private);
         let seen = Mutex::new(stamp);
         Ok(Self {
             current: RwLock::new(Arc::new(database?)),
-            file: Some(WatchedFile { path: path.to_owned(), seen }),
+            file: Some(WatchedFile { path: path.to_owned(), knows_private, seen }),
         })
     }
 
@@ -89,7 +90,7 @@ impl GeoSource {
         if now == *seen {
             return Reload::Unchanged;
         }
-        let (stamp, database) = open(&file.path);
+        let (stamp, database) = open(&file.path, file.knows_private);
         *seen = stamp;
         match database {
             Ok(database) => {
@@ -102,10 +103,12 @@ impl GeoSource {
 }
 
 /// Reads a file, with the stamp of the very file that was read.
-fn open(path: &Path) -> (Option<Stamp>, Result<GeoDatabase, GeoError>) {
+fn open(path: &Path, knows_private: bool) -> (Option<Stamp>, Result<GeoDatabase, GeoError>) {
     let opened = File::open(path).and_then(|file| Ok((Stamp::new(&file.metadata()?), file)));
     match opened {
-        Ok((stamp, file)) => (Some(stamp), GeoDatabase::read(file)),
+        Ok((stamp, file)) => {
+            (Some(stamp), GeoDatabase::read(file).map(|database| database.with_private(knows_private)))
+        }
         Err(error) => (None, Err(error.into())),
     }
 }
@@ -131,7 +134,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, new) = (folder.path().join("geo.mmdb"), folder.path().join("new"));
         fs::write(&path, file_of("One")).unwrap();
-        let source = GeoSource::file(&path).unwrap();
+        let source = GeoSource::file(&path, false).unwrap();
         let in_use = source.current();
         assert_eq!(city(&source), "One");
         assert!(matches!(source.reload_if_changed(), Reload::Unchanged));
@@ -168,10 +171,10 @@ mod tests {
     fn the_start_needs_a_file_that_serves() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("geo.mmdb");
-        assert!(matches!(GeoSource::file(&path), Err(GeoError::Read(_))));
+        assert!(matches!(GeoSource::file(&path, false), Err(GeoError::Read(_))));
         fs::write(&path, b"no database").unwrap();
-        assert!(matches!(GeoSource::file(&path), Err(GeoError::Format(_))));
-        assert!(matches!(GeoSource::file(folder.path()), Err(GeoError::Read(_))));
+        assert!(matches!(GeoSource::file(&path, false), Err(GeoError::Format(_))));
+        assert!(matches!(GeoSource::file(folder.path(), false), Err(GeoError::Read(_))));
     }
 
     #[test]

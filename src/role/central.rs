@@ -131,7 +131,7 @@ impl Central {
             .map_err(|error| CentralError::Data { path: config.data.clone(), error })?;
         let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(&config.data.join(LEDGER_FILE))?);
         let geo = Arc::new(match &config.geoip {
-            Some(path) => GeoSource::file(path)?,
+            Some(path) => GeoSource::file(path, config.geoip_private)?,
             None => GeoSource::embedded(),
         });
         let membership = Arc::new(Membership::default());
@@ -173,7 +173,8 @@ impl Central {
             addresses: ClientAddresses::new(
                 config.trusted_proxies.clone(),
                 config.client_address_headers.clone(),
-            ),
+            )
+            .with_private_clients(config.geoip_private),
             address: match links {
                 Links::Fixed => PublicAddress::Fixed(config.public_url.clone()),
                 Links::Demo => PublicAddress::Demo(config.public_url.clone()),

@@ -100,6 +100,7 @@ impl Demo {
             // Its nodes are here, whatever this machine's address is.
             networks: private_networks().into_iter().chain([IpNet::from(*listen)]).collect(),
             geoip: geoip.clone(),
+            geoip_private: false,
             trusted_proxies: networks(&["127.0.0.0/8", "::1/128"])?,
             client_address_headers: vec![HeaderKind::XForwardedFor, HeaderKind::Forwarded],
             place: city(CENTRAL)?,

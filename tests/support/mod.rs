@@ -173,6 +173,7 @@ impl Cluster {
             signing_root: SIGNING_ROOT.parse().unwrap(),
             networks: vec!["127.0.0.0/8".parse().unwrap()],
             geoip: None,
+            geoip_private: false,
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
             client_address_headers: vec![HeaderKind::XForwardedFor, HeaderKind::Forwarded],
             place: Place::city("new-york").unwrap(),

@@ -48,6 +48,13 @@ impl Demo {
         demo
     }
 
+    /// Where people download from one of its nodes.
+    async fn node_url(&self) -> String {
+        let url = format!("{}/api/v1/nodes", self.url);
+        let nodes: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+        nodes["nodes"][0]["public_url"].as_str().unwrap().to_owned()
+    }
+
     /// As Ctrl-C does.
     fn interrupt(mut self) -> Duration {
         let begun = Instant::now();
@@ -122,10 +129,29 @@ async fn the_demo_keeps_a_file_over_a_restart_and_the_client_gets_it_back() {
     let info = run(folder.path(), &["info", &sha1, "--server", &demo.url]);
     assert!(out(&info).contains(&sha1), "{}", out(&info));
     assert_eq!(run(folder.path(), &["health", "--server", &demo.url]).status.code(), Some(0));
+    assert_eq!(run(folder.path(), &["health", "--alive", "--server", &demo.url]).status.code(), Some(0));
+    let node = demo.node_url().await;
+    let alive = run(folder.path(), &["health", "--alive", "--server", &node]);
+    assert_eq!((alive.status.code(), out(&alive).trim()), (Some(0), "alive"), "{}", err(&alive));
+    let ready = run(folder.path(), &["health", "--server", &node]);
+    assert_eq!(ready.status.code(), Some(1), "a node takes no files by itself: {}", out(&ready));
     let url = demo.url.clone();
     demo.interrupt();
     assert_eq!(run(folder.path(), &["health", "--server", &url]).status.code(), Some(1));
     assert_eq!(run(folder.path(), &["put", "same.bin", "--server", &url]).status.code(), Some(1));
+}
+
+#[test]
+fn health_does_not_wait_for_what_hangs() {
+    let folder = tempfile::TempDir::new().unwrap();
+    // It takes the connection, and nobody ever answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let begun = Instant::now();
+    let health = run(folder.path(), &["health", "--alive", "--timeout", "1", "--server", &url]);
+    assert_eq!(health.status.code(), Some(1));
+    assert!(err(&health).contains("within 1 s"), "{}", err(&health));
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }
 
 #[test]

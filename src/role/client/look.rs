@@ -1,9 +1,11 @@
 //! `ls`, `info` and `health`: questions that change nothing.
 
+use std::time::Duration;
+
 use indicatif::HumanBytes;
 
 use super::error::printable;
-use super::http::read_body;
+use super::http::{host_of, read_body};
 use super::{ClientError, Console, Server, Target};
 use crate::wire::api::{Blob, Choice, Files};
 
@@ -115,25 +117,50 @@ fn describe(blob: &Blob, choice: &Choice) -> Vec<String> {
     lines
 }
 
-/// Says whether the server is ready to take files.
+/// What a server's health is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Whether the process answers: central's, or a node's.
+    Alive,
+    /// Whether it can take files: central's alone.
+    Ready,
+}
+
+/// Says whether the server is alive, or ready to take files, if it answers `within` that time.
 ///
 /// # Errors
-/// Why it is not, or that it cannot be reached.
-pub async fn health(server: Server, console: &Console) -> Result<(), ClientError> {
-    let url = server.url(&["readyz"]);
-    let response = server.ask(&url).await?;
-    let status = response.status();
-    if status.is_success() {
-        return console.answer("ready");
-    }
-    let body = read_body(&url, response).await?;
-    Err(serde_json::from_slice(&body).map_or_else(
-        |_| {
-            let said: String = String::from_utf8_lossy(&body).trim().chars().take(1000).collect();
-            ClientError::Answer(format!("not ready: {status} {}", printable(&said)))
-        },
-        ClientError::Problem,
-    ))
+/// Why it is not, or that it cannot be reached in time.
+pub async fn health(
+    server: Server,
+    console: &Console,
+    question: Question,
+    within: Duration,
+) -> Result<(), ClientError> {
+    let (path, word) = match question {
+        Question::Alive => ("healthz", "alive"),
+        Question::Ready => ("readyz", "ready"),
+    };
+    let url = server.url(&[path]);
+    let asked = async {
+        let response = server.ask(&url).await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let body = read_body(&url, response).await?;
+        Err(serde_json::from_slice(&body).map_or_else(
+            |_| {
+                let said: String = String::from_utf8_lossy(&body).trim().chars().take(1000).collect();
+                ClientError::Answer(format!("not {word}: {status} {}", printable(&said)))
+            },
+            ClientError::Problem,
+        ))
+    };
+    tokio::time::timeout(within, asked).await.unwrap_or_else(|_| {
+        let seconds = within.as_secs();
+        Err(ClientError::Answer(format!("{} did not answer within {seconds} s", host_of(&url))))
+    })?;
+    console.answer(word)
 }
 
 /// One line of JSON.

@@ -15,6 +15,6 @@ pub use console::Console;
 pub use error::ClientError;
 pub use get::get;
 pub use http::Server;
-pub use look::{health, info, ls};
+pub use look::{Question, health, info, ls};
 pub use put::{PutOptions, put};
 pub use target::{InvalidTarget, Target};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::get;
 use crate::domain::Sha1;
 use crate::role::client::fake::{Fake, Fault, console};
-use crate::role::client::{ClientError, Target, health, info, ls};
+use crate::role::client::{ClientError, Question, Target, health, info, ls};
 
 /// Bytes that differ from place to place.
 fn content(length: usize) -> Vec<u8> {
@@ -283,6 +283,7 @@ async fn files_are_listed_page_by_page() {
 
 #[tokio::test]
 async fn info_and_health_say_what_is() {
+    const WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
     let setting = Setting::new().await;
     let target = Target { sha1: setting.sha1, server: None, name: None };
     let (shown, out, _) = console();
@@ -294,9 +295,9 @@ async fn info_and_health_say_what_is() {
     serde_json::from_str::<crate::wire::api::Blob>(&out.text()).unwrap();
 
     let (shown, out, _) = console();
-    health(setting.fake.server(), &shown).await.unwrap();
+    health(setting.fake.server(), &shown, Question::Ready, WITHIN).await.unwrap();
     assert_eq!(out.text(), "ready\n");
     setting.fake.busy(1);
-    let error = health(setting.fake.server(), &shown).await.unwrap_err();
+    let error = health(setting.fake.server(), &shown, Question::Ready, WITHIN).await.unwrap_err();
     assert_eq!(error.to_string(), "It cannot be: unavailable");
 }
