@@ -9,6 +9,8 @@ mod arrows;
 mod binary;
 #[path = "system/browser/mod.rs"]
 mod browser;
+#[path = "system/deploy.rs"]
+mod deploy;
 #[path = "system/download.rs"]
 mod download;
 #[path = "system/edges.rs"]
