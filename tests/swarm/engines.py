@@ -6,6 +6,7 @@ process of a PID namespace: ending that one process ends its containers with it,
 Everything is undone by `Machines.close`.
 """
 
+import ctypes
 import os
 import shutil
 import signal
@@ -66,6 +67,11 @@ def until(what, seconds, ask):
     raise Failed(f"{what}: not within {seconds} s ({last})")
 
 
+def end_with_us():
+    """An engine ends even when the test is killed without a word."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 class Engine:
     """One engine."""
 
@@ -89,6 +95,7 @@ class Engine:
              "--kill-child=KILL", "sh", "-c", BOOT],
             env={**os.environ, "ROOT": self.root, "NAME": self.name, "CGROUP": self.cgroup},
             stdin=subprocess.DEVNULL, stdout=open(os.path.join(self.root, "log"), "ab"), stderr=subprocess.STDOUT,
+            preexec_fn=end_with_us,
         )
 
     def wait(self):

@@ -338,25 +338,60 @@ configs:
                     break
         check(before == served == len(theirs), f"{victim} came back as the node it was and serves the {served} blobs it had ({took:.0f} s)")
 
+    def update(self, image):
+        """What an operator runs to bring another image."""
+        run("sh", "deploy/swarm/update", image, STACK, timeout=240, env={
+            "DOCKER_HOST": f"unix://{self.manager.root}/docker.sock", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"})
+
+    def check_bad_update(self):
+        """An image that does not start goes no further than the first node, which goes back."""
+        try:
+            self.update("closeby:of-nobody")
+        except Failed:
+            pass
+        else:
+            raise Failed("an update to an image that does not exist is said to have worked")
+        first = sorted(PLACES)[0]
+
+        def is_back():
+            state, image = self.manager.docker(
+                "service", "inspect", "--format", "{{.UpdateStatus.State}} {{.Spec.TaskTemplate.ContainerSpec.Image}}",
+                f"{STACK}_{first}").split()
+            return state == "rollback_completed" and image == IMAGE and len(self.tasks()) == 6
+        until(f"{first}'s former image", 60, is_back)
+        self.wait_for_nodes()
+        others = [place for place in [*PLACES, "central"] if place != first]
+        images_now = {self.manager.docker("service", "inspect", "--format", "{{.Spec.TaskTemplate.ContainerSpec.Image}}",
+                                          f"{STACK}_{place}").strip() for place in others}
+        check(images_now == {IMAGE}, f"an image that cannot run is rolled back at the first node, and the others never saw it")
+
     def check_update(self):
         """Another image, one service after another, while people upload and download."""
-        load = Load(self.store, [self.person(last) for last in (101, 102, 103, 104)], self.kept)
+        large = []
+        for number in range(3):
+            content = random.Random(9000 + number).randbytes(24_000_000)
+            _, link = self.outsider.do(self.store.upload, content, f"large-{number}.bin", self.person())
+            large.append((link, hashlib.sha256(content).hexdigest()))
+        self.kept += large
+        load = Load(self.store, [self.person(last) for last in (101, 102, 103, 104)], self.kept, large)
         until("a load that runs", 20, lambda: load.uploads.done >= 20 and load.downloads.done >= 20)
         begun = time.monotonic()
         try:
-            run("sh", "deploy/swarm/update", NEXT, STACK, timeout=240, env={
-                "DOCKER_HOST": f"unix://{self.manager.root}/docker.sock", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"})
+            self.update(NEXT)
             took = time.monotonic() - begun
             self.wait_for_nodes()
             done = load.downloads.done + load.uploads.done
             until("a load that still runs", 30, lambda: load.downloads.done + load.uploads.done >= done + 20)
         finally:
             load.end()
-        say(f"updated in {took:.0f} s under load; uploads: {load.uploads}; downloads: {load.downloads}")
-        for reason, times in sorted({**load.uploads.reasons, **load.downloads.reasons}.items()):
-            say(f"    tries repeated because of {reason}: {times}")
-        failed = load.uploads.failed + load.downloads.failed
+        say(f"updated in {took:.0f} s under load; uploads: {load.uploads}")
+        say(f"    downloads: {load.downloads}; slow downloads: {load.slow}")
+        for kind in (load.uploads, load.downloads, load.slow):
+            for reason, times in sorted(kind.reasons.items()):
+                say(f"    tries repeated because of {reason}: {times}")
+        failed = load.uploads.failed + load.downloads.failed + load.slow.failed
         check(not failed, f"no upload and no download failed after its retries {failed[:3] or ''}")
+        check(load.slow.resumed > 0, f"{load.slow.resumed} downloads were cut by a node's end and went on where they were")
         self.check_updates_apart()
         self.check_everything_is_there("after the update")
 
@@ -423,6 +458,7 @@ configs:
         self.check_deployment()
         self.check_files()
         self.check_a_machine_dies()
+        self.check_bad_update()
         self.check_update()
         self.check_redeployment()
         self.check_central_moves()

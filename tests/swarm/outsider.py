@@ -90,11 +90,12 @@ class Outsider:
 
 
 class Received:
-    """What a download brought so far."""
+    """What a download brought so far, at so many bytes a second; None is as fast as they come."""
 
-    def __init__(self):
+    def __init__(self, pace=None):
         self.bytes = bytearray()
         self.resumed = False
+        self.pace = pace
 
     def begin(self, status):
         """An answer begins: the whole, or the rest."""
@@ -106,6 +107,8 @@ class Received:
     def take(self, chunk):
         """More of it."""
         self.bytes += chunk
+        if self.pace:
+            time.sleep(len(chunk) / self.pace)
 
 
 def judged(answer, wanted):
@@ -117,9 +120,9 @@ def judged(answer, wanted):
     raise Gone(f"status {answer.status}: {answer.body[:300]!r}")
 
 
-def patiently(attempt, stats):
-    """Tries until it works, for PATIENCE in all."""
-    begun = time.monotonic()
+def patiently(attempt, stats, progress=lambda: 0):
+    """Tries until it works, for PATIENCE in all since it last went on."""
+    begun, reached = time.monotonic(), progress()
     while True:
         try:
             return attempt()
@@ -128,6 +131,8 @@ def patiently(attempt, stats):
         except BROKEN as error:
             wait, why = PAUSE, repr(error)
         stats.retried(why)
+        if progress() != reached:
+            begun, reached = time.monotonic(), progress()
         if time.monotonic() - begun + wait > PATIENCE:
             raise Gone(f"tried for {PATIENCE:.0f} s; last: {why}")
         time.sleep(wait)
@@ -181,9 +186,9 @@ class Store:
         answer = patiently(attempt, stats or Stats())
         return answer.status, answer.body.decode().strip()
 
-    def download(self, link, source, stats=None):
+    def download(self, link, source, stats=None, pace=None):
         """Downloads patiently and goes on where it was; a copy that does not answer is left for another."""
-        received, stats = Received(), stats or Stats()
+        received, stats = Received(pace), stats or Stats()
 
         def attempt():
             first = judged(self.outsider.ask("GET", link, source), (302,))
@@ -199,7 +204,7 @@ class Store:
                     stats.retried(repr(error))
                     lasting = judged(self.outsider.ask("GET", others.pop(0), source), (302,))
                     asked.append(lasting.header("location"))
-        patiently(attempt, stats)
+        patiently(attempt, stats, lambda: len(received.bytes))
         return bytes(received.bytes), received.resumed
 
     def _read(self, url, source, received):
@@ -210,15 +215,23 @@ class Store:
 
 
 class Load:
-    """Uploads and downloads that go on until they are told to stop."""
+    """Uploads and downloads that go on until they are told to stop; from each source one of each kind.
 
-    def __init__(self, store, sources, kept):
-        self.store, self.kept = store, kept  # kept: (link, sha256), grows
+    A slow download is of `large`, and takes longer than a node takes to stop.
+    """
+
+    SLOW = 2_000_000
+
+    def __init__(self, store, sources, kept, large):
+        self.store, self.kept, self.large = store, kept, large  # kept: (link, sha256), grows
         self.stop = threading.Event()
-        self.uploads, self.downloads = Stats(), Stats()
+        self.uploads, self.downloads, self.slow = Stats(), Stats(), Stats()
         pool = store.outsider.pool
         self.running = [pool.submit(self._upload, source, seed) for seed, source in enumerate(sources)]
-        self.running += [pool.submit(self._download, source, seed) for seed, source in enumerate(sources)]
+        self.running += [pool.submit(self._download, source, seed, kept, self.downloads, None)
+                         for seed, source in enumerate(sources)]
+        self.running += [pool.submit(self._download, source, seed, large, self.slow, self.SLOW)
+                         for seed, source in enumerate(sources)]
 
     def end(self):
         """Stops, and waits for what goes on."""
@@ -239,17 +252,17 @@ class Load:
             except Gone as error:
                 self.uploads.ended(time.monotonic() - begun, f"{source} {number}: {error}")
 
-    def _download(self, source, seed):
+    def _download(self, source, seed, files, stats, pace):
         order = random.Random(1000 + seed)
         while not self.stop.wait(0.05):
-            link, sha256 = order.choice(self.kept)
+            link, sha256 = order.choice(files)
             begun = time.monotonic()
             try:
-                content, resumed = self.store.download(link, source, self.downloads)
+                content, resumed = self.store.download(link, source, stats, pace)
                 right = hashlib.sha256(content).hexdigest() == sha256
-                self.downloads.ended(time.monotonic() - begun, None if right else f"{link}: other bytes", resumed)
+                stats.ended(time.monotonic() - begun, None if right else f"{link}: other bytes", resumed)
             except Gone as error:
-                self.downloads.ended(time.monotonic() - begun, f"{source} {link}: {error}")
+                stats.ended(time.monotonic() - begun, f"{source} {link}: {error}")
 
 
 socket.setdefaulttimeout(10)
