@@ -177,7 +177,8 @@ class Machines:
         near, far = f"{self.tag}v{number}", "eth0"
         self.undo.append(lambda: run("ip", "netns", "del", name, check=False))
         run("ip", "netns", "add", name)
-        # Ends with the namespace.
+        # It would end with the namespace, but that stays for as long as something in it is being ended.
+        self.undo.append(lambda: run("ip", "link", "del", near, check=False))
         run("ip", "link", "add", near, "type", "veth", "peer", "name", far, "netns", name)
         run("ip", "link", "set", near, "master", self.tag, "up")
         for address in addresses:
