@@ -58,6 +58,8 @@ pub struct CentralConfig {
     pub client_address_headers: Vec<HeaderKind>,
     /// Where it stands: what people of an unknown place are counted from.
     pub place: Place,
+    /// TLS for people, beside the plain listener.
+    pub tls: Option<Tls>,
     /// A node absent for longer is out: its replicas no longer count.
     pub node_out_after: Duration,
     /// What it takes at most.
@@ -81,12 +83,29 @@ pub struct NodeConfig {
     pub place: Place,
     /// What fails together with it.
     pub failure_domain: Label,
+    /// TLS for people, beside the plain listener.
+    pub tls: Option<Tls>,
     /// The address central reaches it at; where none is given, the one its heartbeats come from.
     pub internal_address: Option<IpAddr>,
     /// Bytes of the disk that uploads leave free.
     pub reserve_bytes: u64,
     /// What it takes at most.
     pub limits: NodeLimits,
+}
+
+/// A listener that speaks TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The address it listens on.
+    pub listen: SocketAddr,
+    /// The certificate and those that lead to a known authority, in PEM. Read again when it changes.
+    pub certificate_file: PathBuf,
+    /// Its private key, in PEM.
+    pub key_file: PathBuf,
+    /// Whether people who come to the plain listener are sent here.
+    pub redirect: bool,
+    /// For so long browsers are told to come by TLS alone (RFC 6797).
+    pub hsts: Option<Duration>,
 }
 
 /// What a central's flags say; they go over every other source. Secrets are no flags, as

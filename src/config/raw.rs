@@ -50,8 +50,20 @@ layer! {
         trusted_proxies: Option<Vec<String>>,
         client_address_headers: Option<Vec<String>>,
         place: RawPlace,
+        tls: Table<RawTls>,
         node_out_after_seconds: Option<u64>,
         limits: Table<RawLimits>,
+    }
+}
+
+layer! {
+    /// `tls.*` of either.
+    RawTls {
+        listen: Option<String>,
+        certificate_file: Option<PathBuf>,
+        key_file: Option<PathBuf>,
+        redirect: Option<bool>,
+        hsts_seconds: Option<u64>,
     }
 }
 
@@ -96,6 +108,7 @@ layer! {
         cluster: Table<RawNodeCluster>,
         place: RawPlace,
         failure_domain: Option<String>,
+        tls: Table<RawTls>,
         internal_address: Option<String>,
         reserve_bytes: Option<u64>,
         limits: Table<RawNodeLimits>,

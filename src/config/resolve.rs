@@ -8,9 +8,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
-use super::raw::{RawCentral, RawLimits, RawNode, RawNodeLimits, RawPlace};
+use super::raw::{RawCentral, RawLimits, RawNode, RawNodeLimits, RawPlace, RawTls};
 use super::secret::{self, JOIN_SECRET, Missing, SIGNING_ROOT};
-use super::{CentralConfig, ConfigError, Limits, NodeConfig, NodeLimits};
+use super::{CentralConfig, ConfigError, Limits, NodeConfig, NodeLimits, Tls};
 use crate::domain::{Label, Place};
 use crate::geo::HeaderKind;
 
@@ -40,7 +40,7 @@ const MAX_SECONDS: u64 = 10 * 366 * 24 * 3600;
 /// before everything else is known to be right.
 pub(super) fn central(raw: RawCentral, missing: Missing) -> Result<CentralConfig, ConfigError> {
     let data = data(raw.data)?;
-    let listen = listen(raw.listen.as_deref().unwrap_or(CENTRAL_LISTEN))?;
+    let listen = listen("listen", raw.listen.as_deref().unwrap_or(CENTRAL_LISTEN))?;
     let public_url = required_url("public_url", raw.public_url, "what links begin with")?;
     let networks = match &raw.cluster.0.networks {
         Some(given) => networks("cluster.networks", given)?,
@@ -66,6 +66,7 @@ pub(super) fn central(raw: RawCentral, missing: Missing) -> Result<CentralConfig
         ));
     }
     let place = place(raw.place)?;
+    let tls = tls(raw.tls.0, &public_url)?;
     let node_out_after =
         seconds("node_out_after_seconds", raw.node_out_after_seconds, DEFAULT_NODE_OUT_AFTER)?;
     let limits = limits(&raw.limits.0)?;
@@ -96,6 +97,7 @@ pub(super) fn central(raw: RawCentral, missing: Missing) -> Result<CentralConfig
         trusted_proxies,
         client_address_headers,
         place,
+        tls,
         node_out_after,
         limits,
     })
@@ -104,7 +106,7 @@ pub(super) fn central(raw: RawCentral, missing: Missing) -> Result<CentralConfig
 /// A node's configuration.
 pub(super) fn node(raw: RawNode) -> Result<NodeConfig, ConfigError> {
     let data = data(raw.data)?;
-    let listen = listen(raw.listen.as_deref().unwrap_or(NODE_LISTEN))?;
+    let listen = listen("listen", raw.listen.as_deref().unwrap_or(NODE_LISTEN))?;
     let public_url = required_url("public_url", raw.public_url, "where people download from this node")?;
     let central_url = required_url("central_url", raw.central_url, "where this node reaches central")?;
     let place = place(raw.place)?;
@@ -113,6 +115,7 @@ pub(super) fn node(raw: RawNode) -> Result<NodeConfig, ConfigError> {
             .map_err(|error| ConfigError::key("failure_domain", format!("cannot be used: {error}")))?,
         None => place.name.clone(),
     };
+    let tls = tls(raw.tls.0, &public_url)?;
     let internal_address = raw.internal_address.as_deref().map(internal_address).transpose()?;
     let cluster = raw.cluster.0;
     let limits = node_limits(&raw.limits.0)?;
@@ -137,6 +140,7 @@ pub(super) fn node(raw: RawNode) -> Result<NodeConfig, ConfigError> {
         join_secret,
         place,
         failure_domain,
+        tls,
         internal_address,
         reserve_bytes: raw.reserve_bytes.unwrap_or(RESERVE_BYTES),
         limits,
@@ -166,9 +170,42 @@ fn path_of(key: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
     Ok(path)
 }
 
-fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
+/// TLS where a certificate is named; the keys belong together.
+fn tls(raw: RawTls, public_url: &Url) -> Result<Option<Tls>, ConfigError> {
+    const TOGETHER: &str = "is missing: `tls.listen`, `tls.certificate_file` and `tls.key_file` go together";
+    if raw.listen.is_none() && raw.certificate_file.is_none() && raw.key_file.is_none() {
+        return match (raw.redirect, raw.hsts_seconds) {
+            (None, None) => Ok(None),
+            _ => Err(ConfigError::key("tls.certificate_file", TOGETHER)),
+        };
+    }
+    let given =
+        |key, path: Option<PathBuf>| path_of(key, path.ok_or_else(|| ConfigError::key(key, TOGETHER))?);
+    let certificate_file = given("tls.certificate_file", raw.certificate_file)?;
+    let key_file = given("tls.key_file", raw.key_file)?;
+    let text = raw.listen.ok_or_else(|| ConfigError::key("tls.listen", TOGETHER))?;
+    if public_url.scheme() != "https" {
+        return Err(ConfigError::key(
+            "public_url",
+            "begins with http, though TLS is set up: links would lead past it. Write https",
+        ));
+    }
+    let hsts = match raw.hsts_seconds {
+        None | Some(0) => None,
+        given => Some(seconds("tls.hsts_seconds", given, Duration::ZERO)?),
+    };
+    Ok(Some(Tls {
+        listen: listen("tls.listen", &text)?,
+        certificate_file,
+        key_file,
+        redirect: raw.redirect.unwrap_or(true),
+        hsts,
+    }))
+}
+
+fn listen(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
     text.parse().map_err(|_| {
-        ConfigError::key("listen", "is no address and port: write 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080")
+        ConfigError::key(key, "is no address and port: write 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080")
     })
 }
 

@@ -101,6 +101,25 @@ fn flags_go_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
+fn tls_is_whole_or_not_at_all() {
+    let setting = Setting::new();
+    let whole = "[tls]\nlisten = '0.0.0.0:443'\ncertificate_file = '/c.pem'\nkey_file = '/k.pem'\n";
+    let tls = setting.central(whole, &[]).unwrap().tls.unwrap();
+    assert_eq!((tls.listen.port(), tls.redirect, tls.hsts), (443, true, None));
+    let variables = [("CLOSEBY_TLS__REDIRECT", "false"), ("CLOSEBY_TLS__HSTS_SECONDS", "60")];
+    let tls = setting.central(whole, &variables).unwrap().tls.unwrap();
+    assert_eq!((tls.redirect, tls.hsts), (false, Some(Duration::from_secs(60))));
+    assert_eq!(setting.central("", &[]).unwrap().tls, None);
+    for line in ["listen = '0.0.0.0:443'", "certificate_file = '/c.pem'", "key_file = '/k.pem'"] {
+        let error = setting.central(&whole.replace(line, ""), &[]).unwrap_err();
+        assert!(error.to_string().contains("go together"), "{error}");
+    }
+    assert!(setting.central("[tls]\nhsts_seconds = 5\n", &[]).is_err());
+    let error = setting.central(whole, &[("CLOSEBY_PUBLIC_URL", "http://files.example")]).unwrap_err();
+    assert!(error.to_string().contains("https"), "{error}");
+}
+
+#[test]
 fn every_key_can_be_set_in_the_environment() {
     let setting = Setting::new();
     let config = setting

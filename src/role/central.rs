@@ -12,11 +12,11 @@ use actix_web::{App, HttpServer, middleware, web};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::common::{PublicAddress, Site, SiteLimits, guard, measure};
+use crate::api::common::{PublicAddress, Secure, Site, SiteLimits, guard, is_for_people, measure, secure};
 use crate::cluster::http::http_client;
 use crate::cluster::membership::Membership;
 use crate::cluster::node_client::NodeClient;
-use crate::config::{CentralConfig, LEDGER_FILE};
+use crate::config::{CentralConfig, LEDGER_FILE, Tls};
 use crate::geo::{ClientAddresses, GeoSource};
 use crate::ledger::{Ledger, SqliteLedger};
 use crate::metrics::Metrics;
@@ -30,6 +30,7 @@ use crate::service::central::upload::{UploadLimits, UploadService};
 use crate::tasks::Workers;
 use crate::{api, web as pages};
 
+use super::tls::{TlsError, TlsListener};
 use workers::{Absences, Expiring, Finishing, GeoReload};
 
 /// A short call to a node may take so long.
@@ -54,6 +55,9 @@ pub enum CentralError {
         /// Why.
         error: std::io::Error,
     },
+    /// TLS cannot be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The data folder cannot be used.
     #[error("cannot use the data folder {path}: {error}")]
     Data {
@@ -92,24 +96,26 @@ pub enum Links {
 pub struct Central {
     config: CentralConfig,
     listener: TcpListener,
+    tls: Option<TlsListener>,
     links: Links,
 }
 
 impl Central {
-    /// Takes the address; nothing is answered before [`Central::run`].
+    /// Takes the addresses; nothing is answered before [`Central::run`].
     ///
     /// # Errors
-    /// [`CentralError::Listen`].
+    /// [`CentralError::Listen`], [`CentralError::Tls`].
     pub fn bind(config: CentralConfig, links: Links) -> Result<Self, CentralError> {
         let address = config.listen;
         let listener = TcpListener::bind(address).map_err(|error| CentralError::Listen { address, error })?;
-        Ok(Self { config, listener, links })
+        let tls = config.tls.as_ref().map(TlsListener::bind).transpose()?;
+        Ok(Self { config, listener, tls, links })
     }
 
-    /// With a listener that is bound already.
+    /// With a plain listener that is bound already, and no other.
     #[must_use]
     pub const fn with_listener(config: CentralConfig, listener: TcpListener, links: Links) -> Self {
-        Self { config, listener, links }
+        Self { config, listener, tls: None, links }
     }
 
     /// Where it listens.
@@ -126,7 +132,7 @@ impl Central {
     /// # Errors
     /// [`CentralError`].
     pub async fn run(self, stop: CancellationToken) -> Result<(), CentralError> {
-        let Self { config, listener, links } = self;
+        let Self { config, listener, tls, links } = self;
         std::fs::create_dir_all(&config.data)
             .map_err(|error| CentralError::Data { path: config.data.clone(), error })?;
         let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(&config.data.join(LEDGER_FILE))?);
@@ -199,13 +205,18 @@ impl Central {
         let mut beside = pages::description();
         beside.merge(api::tus::description());
         let describe = api::rest::describe(beside).map_err(|error| CentralError::Server(error.into()))?;
-        let server = serve(listener, site, Arc::clone(&control), describe)?;
+        let certificate = tls.as_ref().map(TlsListener::reload);
+        let rules = config.tls.as_ref().map(|tls| Arc::new(rules(tls, &config.public_url)));
+        let server = serve((listener, tls), site, Arc::clone(&control), describe, rules)?;
         let handle = server.handle();
         let mut workers = Workers::new();
         workers.start(Finishing(Finisher::new(Arc::clone(&ledger), Arc::clone(&membership), completion)));
         workers.start(Expiring(resumable));
         workers.start(Absences::new(control));
         workers.start(GeoReload(geo));
+        if let Some(certificate) = certificate {
+            workers.start(certificate);
+        }
         let served = serve_until(server, handle, &stop).await;
         stop.cancel();
         uploads.close();
@@ -231,18 +242,25 @@ fn upload_limits(config: &CentralConfig) -> UploadLimits {
     }
 }
 
+fn rules(tls: &Tls, public_url: &url::Url) -> Secure {
+    Secure { public_url: public_url.clone(), redirect: tls.redirect, hsts: tls.hsts, is_for_people }
+}
+
 fn serve(
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<TlsListener>),
     site: Site,
     control: Arc<Control>,
     describe: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+    rules: Option<Arc<Secure>>,
 ) -> Result<Server, CentralError> {
     let site = web::Data::new(site);
-    let server = HttpServer::new(move || {
+    let mut server = HttpServer::new(move || {
+        let rules = rules.clone();
         App::new()
             .app_data(site.clone())
             .wrap(middleware::from_fn(guard))
             .wrap(middleware::from_fn(pages::errors_as_pages))
+            .wrap(middleware::from_fn(move |request, next| secure(rules.clone(), request, next)))
             .wrap(middleware::from_fn(measure))
             .configure(api::tus::configure)
             .configure(api::rest::configure)
@@ -257,6 +275,10 @@ fn serve(
     .client_request_timeout(Duration::from_secs(15))
     .listen(listener)
     .map_err(CentralError::Server)?;
+    if let Some(tls) = tls {
+        let (listener, config) = tls.into_parts()?;
+        server = server.listen_rustls_0_23(listener, config).map_err(CentralError::Server)?;
+    }
     Ok(server.run())
 }
 

@@ -104,6 +104,7 @@ impl Demo {
             trusted_proxies: networks(&["127.0.0.0/8", "::1/128"])?,
             client_address_headers: vec![HeaderKind::XForwardedFor, HeaderKind::Forwarded],
             place: city(CENTRAL)?,
+            tls: None,
             node_out_after: NODE_OUT_AFTER,
             limits: Limits::default(),
         };
@@ -124,6 +125,7 @@ impl Demo {
                 join_secret: join_secret.clone(),
                 failure_domain: place.name.clone(),
                 place,
+                tls: None,
                 internal_address: None,
                 reserve_bytes: RESERVE_BYTES,
                 limits: NodeLimits::default(),

@@ -5,3 +5,4 @@ pub mod central;
 pub mod client;
 pub mod demo;
 pub mod node;
+mod tls;

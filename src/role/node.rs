@@ -12,12 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
-use actix_web::{App, HttpServer};
+use actix_web::{App, HttpServer, middleware};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::tls::{TlsError, TlsListener};
 use crate::api;
+use crate::api::common::{Secure, secure};
 use crate::blobs::{FolderStore, FolderStoreOptions, OpenError};
 use crate::cluster::agent::{Agent, AgentError, AgentOptions};
 use crate::cluster::clock::LedgerClock;
@@ -53,6 +55,9 @@ pub enum NodeError {
         /// Why.
         error: std::io::Error,
     },
+    /// TLS cannot be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Who the node is cannot be read.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -74,23 +79,25 @@ pub enum NodeError {
 pub struct Node {
     config: NodeConfig,
     listener: TcpListener,
+    tls: Option<TlsListener>,
 }
 
 impl Node {
-    /// Takes the address; nothing is answered before [`Node::run`].
+    /// Takes the addresses; nothing is answered before [`Node::run`].
     ///
     /// # Errors
-    /// [`NodeError::Listen`].
+    /// [`NodeError::Listen`], [`NodeError::Tls`].
     pub fn bind(config: NodeConfig) -> Result<Self, NodeError> {
         let address = config.listen;
         let listener = TcpListener::bind(address).map_err(|error| NodeError::Listen { address, error })?;
-        Ok(Self { config, listener })
+        let tls = config.tls.as_ref().map(TlsListener::bind).transpose()?;
+        Ok(Self { config, listener, tls })
     }
 
-    /// With a listener that is bound already.
+    /// With a plain listener that is bound already, and no other.
     #[must_use]
     pub const fn with_listener(config: NodeConfig, listener: TcpListener) -> Self {
-        Self { config, listener }
+        Self { config, listener, tls: None }
     }
 
     /// Where it listens.
@@ -107,7 +114,7 @@ impl Node {
     /// # Errors
     /// When it cannot start or its server breaks; not being heard by central is no error.
     pub async fn run(self, stop: CancellationToken) -> Result<(), NodeError> {
-        let Self { config, listener } = self;
+        let Self { config, listener, tls } = self;
         let port = listener.local_addr().map_err(NodeError::Server)?.port();
         let (keys, clock, http) = (SharedKeys::new(), LedgerClock::new(), http_client()?);
         let file = IdentityFile::new(&config.data);
@@ -140,13 +147,20 @@ impl Node {
             runtime: Handle::current(),
         }));
         limit_stalls(&listener, config.limits.download_stalled_after);
-        let server = serve(listener, Arc::clone(&service)).map_err(NodeError::Server)?;
+        if let Some(tls) = &tls {
+            limit_stalls(tls.socket(), config.limits.download_stalled_after);
+        }
+        let certificate = tls.as_ref().map(TlsListener::reload);
+        let server = serve((listener, tls), Arc::clone(&service), rules(&config))?;
         let handle = server.handle();
         let mut served = tokio::spawn(server);
         // Central calls back during the first heartbeat, so it comes after the server.
         let mut beating = Workers::new();
         beating.start(Heartbeats::new(Arc::clone(&agent), Arc::clone(&service)));
         let mut working = Workers::new();
+        if let Some(certificate) = certificate {
+            working.start(certificate);
+        }
         working.start(Janitor::new(Arc::clone(&service)));
         working.start(Settling::new(Arc::clone(&agent), Arc::clone(&service), config.limits.ask_after));
         let ended = tokio::select! {
@@ -238,10 +252,28 @@ fn limit_stalls(listener: &TcpListener, after: Duration) {
     let _ = (listener, after);
 }
 
-fn serve(listener: TcpListener, service: Arc<NodeService>) -> std::io::Result<Server> {
-    let server = HttpServer::new(move || {
-        let service = Arc::clone(&service);
-        App::new().configure(move |config| api::node::configure(config, service))
+/// People ask for blobs here; the rest is the cluster's, which calls over the plain listener.
+fn rules(config: &NodeConfig) -> Option<Arc<Secure>> {
+    config.tls.as_ref().map(|tls| {
+        Arc::new(Secure {
+            public_url: config.public_url.clone(),
+            redirect: tls.redirect,
+            hsts: tls.hsts,
+            is_for_people: |path| path.starts_with("/b/"),
+        })
+    })
+}
+
+fn serve(
+    (listener, tls): (TcpListener, Option<TlsListener>),
+    service: Arc<NodeService>,
+    rules: Option<Arc<Secure>>,
+) -> Result<Server, NodeError> {
+    let mut server = HttpServer::new(move || {
+        let (service, rules) = (Arc::clone(&service), rules.clone());
+        App::new()
+            .wrap(middleware::from_fn(move |request, next| secure(rules.clone(), request, next)))
+            .configure(move |config| api::node::configure(config, service))
     })
     .workers(SERVER_THREADS)
     .disable_signals()
@@ -250,7 +282,12 @@ fn serve(listener: TcpListener, service: Arc<NodeService>) -> std::io::Result<Se
     .keep_alive(Duration::from_secs(75))
     .client_request_timeout(Duration::from_secs(15))
     .client_disconnect_timeout(LINGER)
-    .listen(listener)?;
+    .listen(listener)
+    .map_err(NodeError::Server)?;
+    if let Some(tls) = tls {
+        let (listener, config) = tls.into_parts()?;
+        server = server.listen_rustls_0_23(listener, config).map_err(NodeError::Server)?;
+    }
     Ok(server.run())
 }
 

@@ -20,6 +20,7 @@ fn config(central: &FakeCentral, data: &Path) -> NodeConfig {
         join_secret: join_secret(),
         failure_domain: place.name.clone(),
         place,
+        tls: None,
         internal_address: None,
         reserve_bytes: 0,
         limits: NodeLimits::default(),

@@ -177,6 +177,7 @@ impl Cluster {
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
             client_address_headers: vec![HeaderKind::XForwardedFor, HeaderKind::Forwarded],
             place: Place::city("new-york").unwrap(),
+            tls: None,
             node_out_after: self.options.node_out_after,
             limits: self.options.limits.clone(),
         };
@@ -215,6 +216,7 @@ impl Cluster {
             join_secret: JOIN_SECRET.parse().unwrap(),
             failure_domain: Label::parse(place.name.as_str()).unwrap(),
             place,
+            tls: None,
             internal_address: None,
             reserve_bytes: 0,
             limits: self.options.node_limits.clone(),

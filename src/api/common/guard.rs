@@ -14,6 +14,13 @@ use super::site::Site;
 /// Paths that are asked for by machines beside us, under whatever name they know us by.
 const INTERNAL: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
+/// Whether people ask for this path, and not machines beside us: other servers of the cluster, and what
+/// watches over this one.
+#[must_use]
+pub fn is_for_people(path: &str) -> bool {
+    !INTERNAL.contains(&path) && !path.starts_with("/cluster/v1/")
+}
+
 /// The middleware.
 ///
 /// # Errors
@@ -34,7 +41,7 @@ pub async fn guard(
 fn check(site: &Site, request: &HttpRequest) -> Result<(), ApiError> {
     let path = request.path();
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if (is_read && INTERNAL.contains(&path)) || path.starts_with("/cluster/v1/") {
+    if !is_for_people(path) && (is_read || !INTERNAL.contains(&path)) {
         return Ok(());
     }
     let base = site.base(request)?;

@@ -13,6 +13,7 @@ mod measure;
 mod present;
 mod problem;
 mod routes;
+mod secure;
 mod site;
 
 pub use address::PublicAddress;
@@ -20,7 +21,7 @@ pub use description::ApiDescription;
 pub use digest_fields::{announced_digests, digest_fields, parse_repr_digest};
 pub use document::{Document, read_document};
 pub use form::{FormFile, read_form};
-pub use guard::guard;
+pub use guard::{guard, is_for_people};
 pub use intake::{media_type_of, pump, store};
 pub use measure::measure;
 pub use present::{
@@ -29,4 +30,5 @@ pub use present::{
 };
 pub use problem::{ApiError, ProblemKind};
 pub use routes::{only, read};
+pub use secure::{Secure, secure};
 pub use site::{Site, SiteLimits};
