@@ -27,6 +27,8 @@ mod list;
 mod pages;
 #[path = "system/put.rs"]
 mod put;
+#[path = "system/stop.rs"]
+mod stop;
 #[path = "system/tls.rs"]
 mod tls;
 #[path = "system/tus/mod.rs"]

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use reqwest::{RequestBuilder, Response};
 use serde::de::DeserializeOwned;
+use tokio::runtime::Handle;
+use tokio_util::context::TokioContext;
 
 use super::membership::Member;
 use crate::domain::{NodeId, Timestamp, UploadId};
@@ -91,15 +94,22 @@ pub struct WriteLimits {
 #[derive(Debug, Clone)]
 pub struct NodeClient {
     http: reqwest::Client,
+    /// Where connections live. A server's thread that called one into being may end before the others,
+    /// as at a stop, and what lives on it would end with it.
+    runtime: Handle,
     /// The longest that a short call may take, and that an answer may take after the last byte.
     patience: Duration,
 }
 
 impl NodeClient {
-    /// With the cluster's HTTP client ([`super::http::http_client`]).
+    /// With the cluster's HTTP client ([`super::http::http_client`]); connections live on this runtime.
     #[must_use]
-    pub const fn new(http: reqwest::Client, patience: Duration) -> Self {
-        Self { http, patience }
+    pub fn new(http: reqwest::Client, patience: Duration) -> Self {
+        Self { http, runtime: Handle::current(), patience }
+    }
+
+    async fn send(&self, call: RequestBuilder) -> Result<Response, reqwest::Error> {
+        TokioContext::new(call.send(), self.runtime.clone()).await
     }
 
     fn url(address: SocketAddr, path: &str) -> String {
@@ -125,13 +135,12 @@ impl NodeClient {
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
     {
         let ticket = Self::write_ticket(member, upload, limits, now);
-        let answer = self
+        let call = self
             .http
             .put(Self::url(member.address, &format!("sessions/{upload}")))
             .header(TICKET_HEADER, ticket.sign(&member.key))
-            .body(reqwest::Body::wrap_stream(body))
-            .send()
-            .await?;
+            .body(reqwest::Body::wrap_stream(body));
+        let answer = self.send(call).await?;
         Self::check_receipt(member, upload, read_json(answer).await?)
     }
 
@@ -160,15 +169,14 @@ impl NodeClient {
         };
         let body = to_json(&request)?;
         let ticket = Self::write_ticket(member, upload, limits, now).with_body(&body);
-        let answer = self
+        let call = self
             .http
             .post(Self::url(member.address, &format!("sessions/{upload}/copy")))
             .header(TICKET_HEADER, ticket.sign(&member.key))
             .header("content-type", "application/json")
             .timeout(within)
-            .body(body)
-            .send()
-            .await?;
+            .body(body);
+        let answer = self.send(call).await?;
         Self::check_receipt(member, upload, read_json(answer).await?)
     }
 
@@ -187,15 +195,14 @@ impl NodeClient {
         let ticket =
             CallTicket::new(Operation::Finish, member.id, Some(upload), now.saturating_add(TICKET_LIFE))
                 .with_body(&body);
-        let answer = self
+        let call = self
             .http
             .post(Self::url(member.address, &format!("sessions/{upload}/finish")))
             .header(TICKET_HEADER, ticket.sign(&member.key))
             .header("content-type", "application/json")
             .timeout(self.patience)
-            .body(body)
-            .send()
-            .await?;
+            .body(body);
+        let answer = self.send(call).await?;
         expect_success(answer).await.map(drop)
     }
 
@@ -206,13 +213,12 @@ impl NodeClient {
     pub async fn abort(&self, member: &Member, upload: UploadId, now: Timestamp) -> Result<(), NodeError> {
         let ticket =
             CallTicket::new(Operation::Abort, member.id, Some(upload), now.saturating_add(TICKET_LIFE));
-        let answer = self
+        let call = self
             .http
             .delete(Self::url(member.address, &format!("sessions/{upload}")))
             .header(TICKET_HEADER, ticket.sign(&member.key))
-            .timeout(self.patience)
-            .send()
-            .await?;
+            .timeout(self.patience);
+        let answer = self.send(call).await?;
         expect_success(answer).await.map(drop)
     }
 
@@ -224,13 +230,8 @@ impl NodeClient {
         // An upload id is 128 random bits; two make the nonce.
         let nonce = format!("{}{}", UploadId::random(), UploadId::random());
         let request = ProveRequest { protocol: PROTOCOL, node, nonce };
-        let answer = self
-            .http
-            .post(Self::url(address, "prove"))
-            .timeout(Duration::from_secs(5))
-            .json(&request)
-            .send()
-            .await?;
+        let call = self.http.post(Self::url(address, "prove")).timeout(Duration::from_secs(5)).json(&request);
+        let answer = self.send(call).await?;
         let answer: ProveAnswer = read_json(answer).await?;
         if key.is_address_proof(node, &request.nonce, &answer.proof) {
             Ok(())

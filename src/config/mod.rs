@@ -60,6 +60,8 @@ pub struct CentralConfig {
     pub place: Place,
     /// TLS for people, beside the plain listener.
     pub tls: Option<Tls>,
+    /// How it stops.
+    pub stop: Stop,
     /// A node absent for longer is out: its replicas no longer count.
     pub node_out_after: Duration,
     /// What it takes at most.
@@ -85,12 +87,24 @@ pub struct NodeConfig {
     pub failure_domain: Label,
     /// TLS for people, beside the plain listener.
     pub tls: Option<Tls>,
+    /// How it stops.
+    pub stop: Stop,
     /// The address central reaches it at; where none is given, the one its heartbeats come from.
     pub internal_address: Option<IpAddr>,
     /// Bytes of the disk that uploads leave free.
     pub reserve_bytes: u64,
     /// What it takes at most.
     pub limits: NodeLimits,
+}
+
+/// How a server stops, so that nobody loses what it had begun for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    /// It says that it is not ready, and still takes requests, for so long: those who were sent to it
+    /// a moment ago arrive, and a proxy in front learns to send nobody.
+    pub unready: Duration,
+    /// What it took by then has so long to end.
+    pub drain: Duration,
 }
 
 /// A listener that speaks TLS.

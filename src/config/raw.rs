@@ -51,8 +51,17 @@ layer! {
         client_address_headers: Option<Vec<String>>,
         place: RawPlace,
         tls: Table<RawTls>,
+        stop: Table<RawStop>,
         node_out_after_seconds: Option<u64>,
         limits: Table<RawLimits>,
+    }
+}
+
+layer! {
+    /// `stop.*` of either.
+    RawStop {
+        unready_seconds: Option<u64>,
+        drain_seconds: Option<u64>,
     }
 }
 
@@ -109,6 +118,7 @@ layer! {
         place: RawPlace,
         failure_domain: Option<String>,
         tls: Table<RawTls>,
+        stop: Table<RawStop>,
         internal_address: Option<String>,
         reserve_bytes: Option<u64>,
         limits: Table<RawNodeLimits>,

@@ -8,9 +8,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
-use super::raw::{RawCentral, RawLimits, RawNode, RawNodeLimits, RawPlace, RawTls};
+use super::raw::{RawCentral, RawLimits, RawNode, RawNodeLimits, RawPlace, RawStop, RawTls};
 use super::secret::{self, JOIN_SECRET, Missing, SIGNING_ROOT};
-use super::{CentralConfig, ConfigError, Limits, NodeConfig, NodeLimits, Tls};
+use super::{CentralConfig, ConfigError, Limits, NodeConfig, NodeLimits, Stop, Tls};
 use crate::domain::{Label, Place};
 use crate::geo::HeaderKind;
 
@@ -32,6 +32,12 @@ const RESERVE_BYTES: u64 = 256 << 20;
 
 /// How long a node is absent before it is out: 10 minutes.
 pub const DEFAULT_NODE_OUT_AFTER: Duration = Duration::from_mins(10);
+
+/// For how long a server that stops still takes requests when nothing is said.
+const UNREADY_SECONDS: u64 = 1;
+
+/// How long it then waits for what goes on.
+const DRAIN_SECONDS: u64 = 30;
 
 /// The longest time that can be set, in seconds: 10 years.
 const MAX_SECONDS: u64 = 10 * 366 * 24 * 3600;
@@ -67,6 +73,7 @@ pub(super) fn central(raw: RawCentral, missing: Missing) -> Result<CentralConfig
     }
     let place = place(raw.place)?;
     let tls = tls(raw.tls.0, &public_url)?;
+    let stop = stop(&raw.stop.0)?;
     let node_out_after =
         seconds("node_out_after_seconds", raw.node_out_after_seconds, DEFAULT_NODE_OUT_AFTER)?;
     let limits = limits(&raw.limits.0)?;
@@ -98,6 +105,7 @@ pub(super) fn central(raw: RawCentral, missing: Missing) -> Result<CentralConfig
         client_address_headers,
         place,
         tls,
+        stop,
         node_out_after,
         limits,
     })
@@ -116,6 +124,7 @@ pub(super) fn node(raw: RawNode) -> Result<NodeConfig, ConfigError> {
         None => place.name.clone(),
     };
     let tls = tls(raw.tls.0, &public_url)?;
+    let stop = stop(&raw.stop.0)?;
     let internal_address = raw.internal_address.as_deref().map(internal_address).transpose()?;
     let cluster = raw.cluster.0;
     let limits = node_limits(&raw.limits.0)?;
@@ -141,6 +150,7 @@ pub(super) fn node(raw: RawNode) -> Result<NodeConfig, ConfigError> {
         place,
         failure_domain,
         tls,
+        stop,
         internal_address,
         reserve_bytes: raw.reserve_bytes.unwrap_or(RESERVE_BYTES),
         limits,
@@ -168,6 +178,18 @@ fn path_of(key: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
         return Err(ConfigError::key(key, "is empty: give a path, or leave it out"));
     }
     Ok(path)
+}
+
+fn stop(raw: &RawStop) -> Result<Stop, ConfigError> {
+    // 0 is a choice here.
+    let read = |key, given: Option<u64>, default| match given.unwrap_or(default) {
+        0 => Ok(Duration::ZERO),
+        given => seconds(key, Some(given), Duration::ZERO),
+    };
+    Ok(Stop {
+        unready: read("stop.unready_seconds", raw.unready_seconds, UNREADY_SECONDS)?,
+        drain: read("stop.drain_seconds", raw.drain_seconds, DRAIN_SECONDS)?,
+    })
 }
 
 /// TLS where a certificate is named; the keys belong together.

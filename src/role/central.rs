@@ -16,7 +16,7 @@ use crate::api::common::{PublicAddress, Secure, Site, SiteLimits, guard, is_for_
 use crate::cluster::http::http_client;
 use crate::cluster::membership::Membership;
 use crate::cluster::node_client::NodeClient;
-use crate::config::{CentralConfig, LEDGER_FILE, Tls};
+use crate::config::{CentralConfig, LEDGER_FILE, Stop, Tls};
 use crate::geo::{ClientAddresses, GeoSource};
 use crate::ledger::{Ledger, SqliteLedger};
 use crate::metrics::Metrics;
@@ -41,8 +41,6 @@ const FINISH_WITHIN: Duration = Duration::from_secs(10);
 const PREPARE_WITHIN: Duration = Duration::from_mins(30);
 /// A worker's step has so long to end at a stop.
 const WORKERS_WITHIN: Duration = Duration::from_secs(5);
-/// Accepted requests have so long to end at a stop.
-const DRAIN_SECONDS: u64 = 5;
 
 /// Why a central cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +124,7 @@ impl Central {
         self.listener.local_addr()
     }
 
-    /// Answers until `stop`, then stops in order: accept no more, drain, end the workers,
+    /// Answers until `stop`, then stops in order: be unready, accept no more, drain, end the workers,
     /// close the ledger.
     ///
     /// # Errors
@@ -186,6 +184,7 @@ impl Central {
                 Links::Demo => PublicAddress::Demo(config.public_url.clone()),
             },
             metrics,
+            leaving: CancellationToken::new(),
             limits: SiteLimits {
                 form_files: config.limits.upload_files,
                 precheck_files: config.limits.precheck_files,
@@ -207,7 +206,8 @@ impl Central {
         let describe = api::rest::describe(beside).map_err(|error| CentralError::Server(error.into()))?;
         let certificate = tls.as_ref().map(TlsListener::reload);
         let rules = config.tls.as_ref().map(|tls| Arc::new(rules(tls, &config.public_url)));
-        let server = serve((listener, tls), site, Arc::clone(&control), describe, rules)?;
+        let leaving = site.leaving.clone();
+        let server = serve((listener, tls), site, Arc::clone(&control), describe, rules, config.stop)?;
         let handle = server.handle();
         let mut workers = Workers::new();
         workers.start(Finishing(Finisher::new(Arc::clone(&ledger), Arc::clone(&membership), completion)));
@@ -217,7 +217,7 @@ impl Central {
         if let Some(certificate) = certificate {
             workers.start(certificate);
         }
-        let served = serve_until(server, handle, &stop).await;
+        let served = serve_until(server, handle, &stop, || leaving.cancel(), config.stop.unready).await;
         stop.cancel();
         uploads.close();
         // An upload that is decided finishes; one that still waits for its sender does not.
@@ -252,6 +252,7 @@ fn serve(
     control: Arc<Control>,
     describe: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
     rules: Option<Arc<Secure>>,
+    stop: Stop,
 ) -> Result<Server, CentralError> {
     let site = web::Data::new(site);
     let mut server = HttpServer::new(move || {
@@ -269,7 +270,7 @@ fn serve(
             .configure(pages::configure)
     })
     .disable_signals()
-    .shutdown_timeout(DRAIN_SECONDS)
+    .shutdown_timeout(stop.drain.as_secs())
     // An early answer to a slow sender is lost to a reset when this is short.
     .client_disconnect_timeout(Duration::from_secs(10))
     .client_request_timeout(Duration::from_secs(15))
@@ -282,12 +283,23 @@ fn serve(
     Ok(server.run())
 }
 
-/// Runs the server until it ends or is told to stop.
-async fn serve_until(server: Server, handle: ServerHandle, stop: &CancellationToken) -> std::io::Result<()> {
+/// Runs the server until it ends or is told to stop. It then says so for a while before it accepts no more.
+async fn serve_until(
+    server: Server,
+    handle: ServerHandle,
+    stop: &CancellationToken,
+    leave: impl FnOnce(),
+    unready: Duration,
+) -> std::io::Result<()> {
     let mut server = std::pin::pin!(server);
     tokio::select! {
         ended = &mut server => return ended,
         () = stop.cancelled() => {}
+    }
+    leave();
+    tokio::select! {
+        ended = &mut server => return ended,
+        () = tokio::time::sleep(unready) => {}
     }
     let (ended, ()) = tokio::join!(server, handle.stop(true));
     ended

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::central::{Central, CentralError, Links};
 use super::node::{Node, NodeError};
 use crate::config::{
-    CentralConfig, ConfigError, Limits, NodeConfig, NodeLimits, kept_join_secret, kept_signing_root,
+    CentralConfig, ConfigError, Limits, NodeConfig, NodeLimits, Stop, kept_join_secret, kept_signing_root,
     private_networks,
 };
 use crate::domain::Place;
@@ -25,6 +25,9 @@ const NODES: [&str; 4] = ["toronto", "amsterdam", "bangalore", "singapore"];
 const NODE_OUT_AFTER: std::time::Duration = std::time::Duration::from_hours(1);
 /// Bytes of the disk that the demo leaves free.
 const RESERVE_BYTES: u64 = 256 << 20;
+
+/// Somebody waits for it at a keyboard.
+const STOP: Stop = Stop { unready: std::time::Duration::ZERO, drain: std::time::Duration::from_secs(3) };
 
 /// What the demo can be told.
 #[derive(Debug, Clone)]
@@ -105,6 +108,7 @@ impl Demo {
             client_address_headers: vec![HeaderKind::XForwardedFor, HeaderKind::Forwarded],
             place: city(CENTRAL)?,
             tls: None,
+            stop: STOP,
             node_out_after: NODE_OUT_AFTER,
             limits: Limits::default(),
         };
@@ -126,6 +130,7 @@ impl Demo {
                 failure_domain: place.name.clone(),
                 place,
                 tls: None,
+                stop: STOP,
                 internal_address: None,
                 reserve_bytes: RESERVE_BYTES,
                 limits: NodeLimits::default(),

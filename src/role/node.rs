@@ -35,8 +35,6 @@ use workers::{Heartbeats, Janitor, Settling, vitals};
 
 /// Threads that serve HTTP. The disk's work is on others.
 const SERVER_THREADS: usize = 2;
-/// Connections have so long to end at a stop.
-const DRAIN_SECONDS: u64 = 3;
 /// Workers and clean-ups have so long to end at a stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// A node that central did not take yet tries again after this.
@@ -108,7 +106,8 @@ impl Node {
         self.listener.local_addr()
     }
 
-    /// Answers until `stop`, then stops in order: beat no more, say goodbye, accept no more,
+    /// Answers until `stop`, then stops in order: beat no more, say goodbye, wait for those whom
+    /// central had sent here before it heard that, accept no more,
     /// drain, end the workers, close the store.
     ///
     /// # Errors
@@ -151,7 +150,7 @@ impl Node {
             limit_stalls(tls.socket(), config.limits.download_stalled_after);
         }
         let certificate = tls.as_ref().map(TlsListener::reload);
-        let server = serve((listener, tls), Arc::clone(&service), rules(&config))?;
+        let server = serve((listener, tls), Arc::clone(&service), rules(&config), config.stop.drain)?;
         let handle = server.handle();
         let mut served = tokio::spawn(server);
         // Central calls back during the first heartbeat, so it comes after the server.
@@ -168,7 +167,8 @@ impl Node {
             () = stop.cancelled() => None,
         };
         beating.stop(STOP_WITHIN).await;
-        let (ended, ()) = tokio::join!(drain(ended, served, handle), goodbye(&agent, &service));
+        goodbye(&agent, &service).await;
+        let ended = drain(ended, served, handle, config.stop.unready).await;
         working.stop(STOP_WITHIN).await;
         if tokio::time::timeout(STOP_WITHIN, service.close()).await.is_err() {
             tracing::warn!("sessions of vanished senders were still being removed at the stop");
@@ -180,10 +180,18 @@ impl Node {
 type Ended = Result<std::io::Result<()>, tokio::task::JoinError>;
 
 /// Accepts no more, and waits for what goes on.
-async fn drain(ended: Option<Ended>, served: JoinHandle<std::io::Result<()>>, handle: ServerHandle) -> Ended {
+async fn drain(
+    ended: Option<Ended>,
+    served: JoinHandle<std::io::Result<()>>,
+    handle: ServerHandle,
+    unready: Duration,
+) -> Ended {
     match ended {
         Some(ended) => ended,
-        None => tokio::join!(served, handle.stop(true)).0,
+        None => {
+            tokio::time::sleep(unready).await;
+            tokio::join!(served, handle.stop(true)).0
+        }
     }
 }
 
@@ -268,6 +276,7 @@ fn serve(
     (listener, tls): (TcpListener, Option<TlsListener>),
     service: Arc<NodeService>,
     rules: Option<Arc<Secure>>,
+    drain: Duration,
 ) -> Result<Server, NodeError> {
     let mut server = HttpServer::new(move || {
         let (service, rules) = (Arc::clone(&service), rules.clone());
@@ -277,7 +286,7 @@ fn serve(
     })
     .workers(SERVER_THREADS)
     .disable_signals()
-    .shutdown_timeout(DRAIN_SECONDS)
+    .shutdown_timeout(drain.as_secs())
     // Longer than a client of the cluster keeps an idle connection.
     .keep_alive(Duration::from_secs(75))
     .client_request_timeout(Duration::from_secs(15))

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::cluster::testing::{FakeCentral, join_secret};
-use crate::config::NodeLimits;
+use crate::config::{NodeLimits, Stop};
 use crate::domain::Place;
 use crate::wire::node::NodeStatus;
 
@@ -21,6 +21,7 @@ fn config(central: &FakeCentral, data: &Path) -> NodeConfig {
         failure_domain: place.name.clone(),
         place,
         tls: None,
+        stop: Stop { unready: Duration::ZERO, drain: Duration::from_secs(3) },
         internal_address: None,
         reserve_bytes: 0,
         limits: NodeLimits::default(),

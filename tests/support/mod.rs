@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use closeby::config::{CentralConfig, Limits, NodeConfig, NodeLimits};
+use closeby::config::{CentralConfig, Limits, NodeConfig, NodeLimits, Stop};
 use closeby::domain::{Label, Place};
 use closeby::geo::HeaderKind;
 use closeby::role::central::{Central, Links};
@@ -32,6 +32,9 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 
 const JOIN_SECRET: &str = "join-secret-for-tests-join-secret-for-tests";
 const SIGNING_ROOT: &str = "signing-root-for-tests-signing-root-for-tests";
+
+/// Nobody comes late in a test.
+pub const STOP: Stop = Stop { unready: Duration::ZERO, drain: Duration::from_secs(4) };
 
 /// What runs until it is told to stop.
 struct Running {
@@ -83,6 +86,8 @@ pub struct Options {
     pub node_out_after: Duration,
     pub links: Links,
     pub node_limits: NodeLimits,
+    /// How central and nodes stop.
+    pub stop: Stop,
     /// Central's calls to nodes go through it.
     pub cut: Option<Cut>,
     /// Central can be killed; its limits are the defaults.
@@ -103,6 +108,7 @@ impl Default for Options {
             node_out_after: Duration::from_secs(3600),
             links: Links::Fixed,
             node_limits: NodeLimits::default(),
+            stop: STOP,
             cut: None,
             killable: false,
             killable_nodes: false,
@@ -178,6 +184,7 @@ impl Cluster {
             client_address_headers: vec![HeaderKind::XForwardedFor, HeaderKind::Forwarded],
             place: Place::city("new-york").unwrap(),
             tls: None,
+            stop: self.options.stop,
             node_out_after: self.options.node_out_after,
             limits: self.options.limits.clone(),
         };
@@ -196,6 +203,14 @@ impl Cluster {
     /// Kills central without a word; nodes go on.
     pub fn kill_central(&mut self) {
         self.central.take().expect("central runs").kill();
+    }
+
+    /// Tells central to stop; it is waited for by `stop_central`.
+    pub fn begin_to_stop_central(&self) {
+        match &self.central {
+            Some(RunningCentral::Here(central)) => central.stop.cancel(),
+            _ => panic!("central is not here"),
+        }
     }
 
     /// Starts central again at the same address.
@@ -217,6 +232,7 @@ impl Cluster {
             failure_domain: Label::parse(place.name.as_str()).unwrap(),
             place,
             tls: None,
+            stop: self.options.stop,
             internal_address: None,
             reserve_bytes: 0,
             limits: self.options.node_limits.clone(),
@@ -262,6 +278,11 @@ impl Cluster {
     /// Stops a node.
     pub async fn stop_node(&mut self, place: &str) {
         self.nodes.remove(place).expect("the node runs").end().await;
+    }
+
+    /// Tells a node to stop, beside what the test does meanwhile.
+    pub fn begin_to_stop_node(&mut self, place: &str) -> JoinHandle<()> {
+        tokio::spawn(self.nodes.remove(place).expect("the node runs").end())
     }
 
     /// Waits until so many nodes are healthy.

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{content, location, poll};
+use crate::support::{STOP, content, location, poll};
 
 /// An address at which no other test takes ports, so that one that was free stays so.
 const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
@@ -94,6 +94,7 @@ impl Secured {
             client_address_headers: Vec::new(),
             place: Place::city("new-york").unwrap(),
             tls: Some(all.tls(secure)),
+            stop: STOP,
             node_out_after: Duration::from_secs(3600),
             limits: Limits::default(),
         };
@@ -111,6 +112,7 @@ impl Secured {
                 failure_domain: place.name.clone(),
                 place,
                 tls: Some(all.tls(secure)),
+                stop: STOP,
                 internal_address: Some(HOST.into()),
                 reserve_bytes: 0,
                 limits: NodeLimits::default(),

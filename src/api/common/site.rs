@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use actix_web::HttpRequest;
+use tokio_util::sync::CancellationToken;
 
 use super::address::PublicAddress;
 use super::problem::ApiError;
@@ -30,6 +31,8 @@ pub struct Site {
     pub address: PublicAddress,
     /// What is counted.
     pub metrics: Metrics,
+    /// Cancelled when this central is about to stop.
+    pub leaving: CancellationToken,
     /// How much one request may hold.
     pub limits: SiteLimits,
 }

@@ -48,7 +48,7 @@ impl NodeClient {
     ) -> Result<u64, NodeError> {
         let ticket = terms_ticket(member, upload, terms, now);
         let call = self.session_call(Method::POST, member, upload, "", &ticket);
-        read_offset(call.timeout(self.patience).send().await?).await
+        read_offset(self.send(call.timeout(self.patience)).await?).await
     }
 
     /// Appends the whole body from this offset; says the acknowledged offset after it.
@@ -76,7 +76,7 @@ impl NodeClient {
         let checksum = checksum.map(|sha1| format!("&checksum={sha1}")).unwrap_or_default();
         let path = format!("?offset={offset}{checksum}");
         let call = self.session_call(Method::PATCH, member, upload, &path, &ticket);
-        read_offset(call.body(reqwest::Body::wrap_stream(body)).send().await?).await
+        read_offset(self.send(call.body(reqwest::Body::wrap_stream(body))).await?).await
     }
 
     /// The acknowledged offset; none when there is no such session.
@@ -91,7 +91,7 @@ impl NodeClient {
     ) -> Result<Option<u64>, NodeError> {
         let ticket = plain_ticket(member, upload, now);
         let call = self.session_call(Method::GET, member, upload, "/offset", &ticket);
-        match read_offset(call.timeout(self.patience).send().await?).await {
+        match read_offset(self.send(call.timeout(self.patience)).await?).await {
             Err(error) if error.is("no-session") => Ok(None),
             other => other.map(Some),
         }
@@ -116,7 +116,7 @@ impl NodeClient {
         let ticket = plain_ticket(member, upload, now).with_body(&body);
         let call = self.session_call(Method::POST, member, upload, "/prepare", &ticket);
         let call = call.header("content-type", "application/json").timeout(within).body(body);
-        Self::check_receipt(member, upload, read_json(call.send().await?).await?)
+        Self::check_receipt(member, upload, read_json(self.send(call).await?).await?)
     }
 
     /// Makes a resumable session, and has it filled with so many of the first bytes of another
@@ -145,7 +145,7 @@ impl NodeClient {
         let ticket = terms_ticket(member, upload, terms, now).with_body(&body);
         let call = self.session_call(Method::POST, member, upload, "/fill", &ticket);
         let call = call.header("content-type", "application/json").timeout(within).body(body);
-        read_offset(call.send().await?).await
+        read_offset(self.send(call).await?).await
     }
 
     /// A call on a session; `rest` follows its path.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::context::TokioContext;
 use url::{Host, Url};
 
 use super::guard::SessionGuard;
@@ -92,6 +93,8 @@ impl NodeService {
     /// Asks another node for a session's bytes.
     pub(super) async fn ask_source(&self, url: Url, source_ticket: &str) -> Result<reqwest::Response> {
         let asking = self.parts.http.get(url).header(TICKET_HEADER, source_ticket).send();
+        // The connection lives on a runtime that outlives the server's threads.
+        let asking = TokioContext::new(asking, self.parts.runtime.clone());
         let answer = tokio::time::timeout(SOURCE_ANSWERS_WITHIN, asking)
             .await
             .map_err(|_| NodeError::Source("it does not answer".to_owned()))?
