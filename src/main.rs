@@ -15,6 +15,7 @@ use closeby::role::central::{Central, Links};
 use closeby::role::client::{self, ClientError, Console, PutOptions, Question, Server};
 use closeby::role::demo::{Demo, DemoOptions};
 use closeby::role::node::Node;
+use closeby::role::upkeep;
 use closeby::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -101,6 +102,8 @@ async fn run(command: Command) -> Result<(), Failure> {
             serve(|stop| node.run(stop)).await?;
         }
         Command::Put(args) => put(&console, args).await?,
+        Command::Backup(args) => upkeep::back_up(&args.data, &args.file).await.map_err(failed)?,
+        Command::Restore(args) => upkeep::restore(&args.file, &args.data).await.map_err(failed)?,
         Command::Get(args) => {
             let server = Server::new(args.server.server)?;
             client::get(server, &console, &args.target, args.output.as_deref()).await?;

@@ -5,6 +5,8 @@ mod support;
 
 #[path = "system/arrows.rs"]
 mod arrows;
+#[path = "system/backup.rs"]
+mod backup;
 #[path = "system/binary.rs"]
 mod binary;
 #[path = "system/browser/mod.rs"]

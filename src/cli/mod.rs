@@ -1,6 +1,7 @@
 //! The arguments: what may be said on the command line, and nothing of what is done.
 
 mod client;
+mod ledger;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -8,6 +9,7 @@ mod tests;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use client::{GetArgs, HealthArgs, InfoArgs, LsArgs, PutArgs, ServerArg, SortBy};
+pub use ledger::{BackupArgs, RestoreArgs};
 pub use server::{CentralArgs, ConfigAction, ConfigArgs, ConfigRole, DemoArgs, NodeArgs};
 
 /// What closeby was told.
@@ -66,6 +68,10 @@ pub enum Command {
     Central(CentralArgs),
     /// Run a storage server.
     Node(NodeArgs),
+    /// Copy the ledger into a file, while central works.
+    Backup(BackupArgs),
+    /// Put a copy of the ledger where a central will find it.
+    Restore(RestoreArgs),
     /// Store files and print their links.
     Put(PutArgs),
     /// Download a file from the nearest copy.

@@ -23,7 +23,7 @@ use crate::domain::{
 };
 
 pub use order::{Cursor, FileOrder, InvalidCursor, UnknownOrder};
-pub use sqlite::SqliteLedger;
+pub use sqlite::{SqliteLedger, back_up, restore};
 pub use uploads::{NewResumable, Resumable, ResumableEnd, ResumableState};
 
 /// What keeps the ledger from answering.

@@ -6,3 +6,4 @@ pub mod client;
 pub mod demo;
 pub mod node;
 mod tls;
+pub mod upkeep;

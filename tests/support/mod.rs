@@ -126,6 +126,8 @@ pub struct Cluster {
     options: Options,
     central: Option<Server>,
     central_address: SocketAddr,
+    /// Which folder central has, of those in `dir`.
+    central_folder: &'static str,
     nodes: BTreeMap<&'static str, Server>,
 }
 
@@ -154,6 +156,7 @@ impl Cluster {
             options,
             central: None,
             central_address,
+            central_folder: "central",
             nodes: BTreeMap::new(),
         };
         cluster.run_central(listener);
@@ -167,14 +170,14 @@ impl Cluster {
     fn run_central(&mut self, listener: TcpListener) {
         if self.options.killable {
             drop(listener);
-            let data = self.dir.path().join("central");
+            let data = self.central_data();
             self.central = Some(Server::Process(ServerProcess::central(self.central_address, &data)));
             return;
         }
         let config = CentralConfig {
             listen: self.central_address,
             public_url: self.base.parse().unwrap(),
-            data: self.dir.path().join("central"),
+            data: self.central_data(),
             join_secret: JOIN_SECRET.parse().unwrap(),
             signing_root: SIGNING_ROOT.parse().unwrap(),
             networks: vec!["127.0.0.0/8".parse().unwrap()],
@@ -208,9 +211,19 @@ impl Cluster {
     /// Tells central to stop; it is waited for by `stop_central`.
     pub fn begin_to_stop_central(&self) {
         match &self.central {
-            Some(RunningCentral::Here(central)) => central.stop.cancel(),
+            Some(Server::Here(central)) => central.stop.cancel(),
             _ => panic!("central is not here"),
         }
+    }
+
+    /// Where central keeps its ledger.
+    pub fn central_data(&self) -> PathBuf {
+        self.dir.path().join(self.central_folder)
+    }
+
+    /// Gives central another folder for its next start.
+    pub fn move_central(&mut self, folder: &'static str) {
+        self.central_folder = folder;
     }
 
     /// Starts central again at the same address.

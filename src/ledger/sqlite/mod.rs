@@ -1,6 +1,7 @@
 //! The ledger in one SQLite file: one thread writes (`writer`), a few connections read beside
 //! it (`readers`), and each file here holds the statements of a few calls.
 
+mod backup;
 mod clock;
 mod decide;
 mod find;
@@ -32,6 +33,7 @@ use super::{
     VisibleBlob,
 };
 use crate::domain::{FileId, FileName, Generation, NodeId, Sha1, Sha256, Timestamp, UploadId, Viewer};
+pub use backup::{back_up, restore};
 use clock::Clock;
 use readers::Readers;
 use writer::Writer;
