@@ -27,6 +27,8 @@ mod links;
 mod list;
 #[path = "system/pages.rs"]
 mod pages;
+#[path = "system/proxy.rs"]
+mod proxy;
 #[path = "system/put.rs"]
 mod put;
 #[path = "system/stop.rs"]

@@ -96,6 +96,8 @@ pub struct Options {
     pub killable_nodes: bool,
     /// Bytes that a node leaves free on its disk, where it is not none.
     pub reserve_bytes: BTreeMap<&'static str, u64>,
+    /// What links begin with, where a proxy stands before central.
+    pub public_url: Option<String>,
     /// Where the nodes' folders are, where it is not beside central's.
     pub disk: Option<PathBuf>,
 }
@@ -113,6 +115,7 @@ impl Default for Options {
             killable: false,
             killable_nodes: false,
             reserve_bytes: BTreeMap::new(),
+            public_url: None,
             disk: None,
         }
     }
@@ -176,7 +179,7 @@ impl Cluster {
         }
         let config = CentralConfig {
             listen: self.central_address,
-            public_url: self.base.parse().unwrap(),
+            public_url: self.options.public_url.as_ref().unwrap_or(&self.base).parse().unwrap(),
             data: self.central_data(),
             join_secret: JOIN_SECRET.parse().unwrap(),
             signing_root: SIGNING_ROOT.parse().unwrap(),
@@ -214,6 +217,11 @@ impl Cluster {
             Some(Server::Here(central)) => central.stop.cancel(),
             _ => panic!("central is not here"),
         }
+    }
+
+    /// Where central listens.
+    pub const fn central_address(&self) -> SocketAddr {
+        self.central_address
     }
 
     /// Where central keeps its ledger.
@@ -295,7 +303,10 @@ impl Cluster {
 
     /// Tells a node to stop, beside what the test does meanwhile.
     pub fn begin_to_stop_node(&mut self, place: &str) -> JoinHandle<()> {
-        tokio::spawn(self.nodes.remove(place).expect("the node runs").end())
+        match self.nodes.remove(place) {
+            Some(Server::Here(node)) => tokio::spawn(node.end()),
+            _ => panic!("the node is not here"),
+        }
     }
 
     /// Waits until so many nodes are healthy.
@@ -351,7 +362,13 @@ impl Cluster {
     }
 
     pub fn get(&self, path: &str) -> RequestBuilder {
-        self.http.get(self.url(path))
+        let request = self.http.get(self.url(path));
+        // As a proxy passes on what was asked for.
+        let host = self.options.public_url.as_ref().and_then(|url| url.split_once("//"));
+        match host {
+            Some((_, host)) => request.header(header::HOST, host),
+            None => request,
+        }
     }
 
     pub fn post(&self, path: &str) -> RequestBuilder {

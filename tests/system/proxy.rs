@@ -1,0 +1,125 @@
+//! `deploy/nginx.conf`, in a real nginx before a real central.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use futures_util::StreamExt as _;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use reqwest::{StatusCode, Version};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::support::{Cluster, Options, content, location, poll};
+
+/// An address at which no other test takes ports.
+const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
+
+/// Ended with the test.
+struct Nginx(Child);
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Its workers end with it, unless it is killed.
+        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        let _ = self.0.wait();
+    }
+}
+
+/// The file as it is, with this test's names in it.
+fn start(folder: &Path, central: SocketAddr, plain: SocketAddr, secure: SocketAddr) -> Nginx {
+    let mut file = include_str!("../../deploy/nginx.conf").to_owned();
+    for (given, here) in [
+        ("server 127.0.0.1:8080;", format!("server {central};")),
+        ("listen 80;", format!("listen {plain};")),
+        ("listen 443 ssl", format!("listen {secure} ssl")),
+        ("https://$host$request_uri", format!("https://{secure}$request_uri")),
+        ("server_name files.example;", format!("server_name {HOST};")),
+        ("/etc/closeby/tls", folder.display().to_string()),
+    ] {
+        assert!(file.contains(given), "{given}");
+        file = file.replace(given, &here);
+    }
+    let at = folder.display();
+    let whole = format!(
+        "daemon off; pid {at}/pid; error_log {at}/error.log; worker_processes 1; events {{}}\n\
+         http {{ access_log off; client_body_temp_path {at}/body; proxy_temp_path {at}/proxy; \
+         fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s;\n{file}}}"
+    );
+    fs::write(folder.join("nginx.conf"), whole).unwrap();
+    let program = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
+    let child = Command::new(program)
+        .arg("-c")
+        .arg(folder.join("nginx.conf"))
+        .arg("-p")
+        .arg(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nginx runs: install the package nginx-light, as scripts/test does");
+    Nginx(child)
+}
+
+fn free() -> SocketAddr {
+    TcpListener::bind((HOST, 0)).unwrap().local_addr().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_pass_a_proxy_as_they_come_and_addresses_are_the_persons() {
+    let (plain, secure) = (free(), free());
+    let options = Options { public_url: Some(format!("https://{secure}")), ..Options::default() };
+    let cluster = Cluster::with(options).await;
+    let folder = cluster.scratch("nginx");
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed([HOST.to_string()]).unwrap();
+    fs::write(folder.join("fullchain.pem"), cert.pem()).unwrap();
+    fs::write(folder.join("key.pem"), signing_key.serialize_pem()).unwrap();
+    let nginx = start(&folder, cluster.central_address(), plain, secure);
+    let http = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .tls_certs_only([reqwest::Certificate::from_pem(cert.pem().as_bytes()).unwrap()])
+        .build()
+        .unwrap();
+    let base = format!("https://{secure}");
+    let page = poll("nginx", || async { http.get(&base).send().await.ok() }).await;
+    assert_eq!((page.status(), page.version()), (StatusCode::OK, Version::HTTP_2));
+    let answer = http.get(format!("http://{plain}/files?query=x")).send().await.unwrap();
+    assert_eq!(location(&answer), format!("{base}/files?query=x"));
+    for path in ["/metrics", "/cluster/v1/heartbeat"] {
+        assert_eq!(http.get(format!("{base}{path}")).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    }
+
+    // The first half is on its way to two nodes while the second is not sent yet.
+    let bytes = content(9401, 9_000_000);
+    let (parts, waiting) = mpsc::channel::<std::io::Result<Vec<u8>>>(1);
+    let body = futures_util::stream::unfold(waiting, |mut waiting| async {
+        waiting.recv().await.map(|part| (part, waiting))
+    });
+    let upload = http.post(format!("{base}/api/v1/files?name=through.bin"));
+    let upload = tokio::spawn(upload.body(reqwest::Body::wrap_stream(body.boxed())).send());
+    parts.send(Ok(bytes[..6_000_000].to_vec())).await.unwrap();
+    poll("bytes on two nodes", || async {
+        let nodes = cluster.places().iter().filter(|place| {
+            let held = cluster.files_on(place);
+            held.iter().filter_map(|file| fs::metadata(file).ok()).any(|file| file.len() > 3_000_000)
+        });
+        (nodes.count() == 2).then_some(())
+    })
+    .await;
+    parts.send(Ok(bytes[6_000_000..].to_vec())).await.unwrap();
+    drop(parts);
+    let object: Value = upload.await.unwrap().unwrap().json().await.unwrap();
+    let link = object["url"].as_str().unwrap();
+    assert!(link.starts_with(&base), "{object}");
+
+    // A claim moves nobody: the address is the one that came to nginx.
+    let sha1 = object["sha1"].as_str().unwrap();
+    let asked =
+        http.get(format!("{base}/api/v1/blobs/{sha1}/replicas")).header("x-forwarded-for", "203.5.76.1");
+    let choice: Value = asked.send().await.unwrap().json().await.unwrap();
+    assert_eq!(choice["client"]["address"], "127.0.0.1", "{choice}");
+    drop(nginx);
+    cluster.stop().await;
+}
