@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::{Table, Value};
 
-use super::{CentralConfig, NodeConfig};
+use super::{CentralConfig, NodeConfig, Stop, Tls};
 use crate::domain::Place;
 
 /// What stands for a secret.
@@ -22,12 +22,14 @@ impl CentralConfig {
             ("data", text(self.data.display())),
             ("place", Value::Table(place(&self.place))),
         ];
+        keys.extend(self.tls.as_ref().map(|given| ("tls", Value::Table(tls(given)))));
         keys.extend(self.geoip.as_ref().map(|path| ("geoip", text(path.display()))));
         keys.extend([
             ("geoip_private", Value::Boolean(self.geoip_private)),
             ("trusted_proxies", networks(&self.trusted_proxies)),
             ("client_address_headers", Value::Array(self.client_address_headers.iter().map(text).collect())),
             ("node_out_after_seconds", seconds(self.node_out_after)),
+            ("stop", Value::Table(stop(self.stop))),
             (
                 "cluster",
                 Value::Table(table([
@@ -46,6 +48,7 @@ impl CentralConfig {
                     ("stalled_after_seconds", seconds(limits.stalled_after)),
                     ("node_stalled_after_seconds", seconds(limits.node_stalled_after)),
                     ("upload_life_seconds", seconds(limits.upload_life)),
+                    ("unfinished_uploads", number(limits.unfinished_uploads as u64)),
                     ("upload_files", number(limits.upload_files as u64)),
                     ("precheck_files", number(limits.precheck_files as u64)),
                     ("list_files", number(limits.list_files as u64)),
@@ -72,9 +75,11 @@ impl NodeConfig {
             ("place", Value::Table(place(&self.place))),
             ("failure_domain", text(&self.failure_domain)),
         ];
+        keys.extend(self.tls.as_ref().map(|given| ("tls", Value::Table(tls(given)))));
         keys.extend(self.internal_address.map(|address| ("internal_address", text(address))));
         keys.extend([
             ("reserve_bytes", number(self.reserve_bytes)),
+            ("stop", Value::Table(stop(self.stop))),
             ("cluster", Value::Table(table([("join_secret", text(HIDDEN))]))),
             (
                 "limits",
@@ -110,6 +115,20 @@ fn seconds(value: Duration) -> Value {
 
 fn networks(values: &[IpNet]) -> Value {
     Value::Array(values.iter().map(text).collect())
+}
+
+fn tls(given: &Tls) -> Table {
+    table([
+        ("listen", text(given.listen)),
+        ("certificate_file", text(given.certificate_file.display())),
+        ("key_file", text(given.key_file.display())),
+        ("redirect", Value::Boolean(given.redirect)),
+        ("hsts_seconds", seconds(given.hsts.unwrap_or_default())),
+    ])
+}
+
+fn stop(given: Stop) -> Table {
+    table([("unready_seconds", seconds(given.unready)), ("drain_seconds", seconds(given.drain))])
 }
 
 fn place(value: &Place) -> Table {

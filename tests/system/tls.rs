@@ -90,6 +90,7 @@ impl Secured {
             signing_root: SECRET.parse().unwrap(),
             networks: vec!["127.0.0.0/8".parse().unwrap()],
             geoip: None,
+            geoip_private: false,
             trusted_proxies: Vec::new(),
             client_address_headers: Vec::new(),
             place: Place::city("new-york").unwrap(),
