@@ -34,7 +34,7 @@ fn server_url(text: &str) -> Result<Url, String> {
     One link a line goes to stdout, in the order of the files; all else to stderr. What the server \
     has already is not sent again: its link is printed. Where some files fail the others are \
     stored, and the exit status is 1.\n\n\
-    Files over 16 MiB go in parts. After a lost connection it tries again, every 10 s at least, \
+    Files over 16 MiB go in parts. After a lost connection it tries again, at most 10 s apart (30 s where the server asks for it), \
     and goes on from what the server has. When it was stopped, or gave up, the same command goes \
     on, as long as the file has not changed and the server keeps what came (a day, usually). What it \
     needs for that is kept in $XDG_STATE_HOME/closeby, else in ~/.local/state/closeby.")]

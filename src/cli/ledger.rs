@@ -24,7 +24,8 @@ pub struct BackupArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     closeby restore --data /var/lib/closeby /backup/ledger-2026-11-21\n\n\
-    Stop every central of this ledger first. A ledger that is there is never replaced: move it away. \
+    Stop every central of this ledger first. A ledger that is there is never replaced: move it away, with the \
+    files `-wal` and `-shm` beside it. \
     Files that were stored after the copy was taken are not in it; their blobs stay on the nodes.")]
 pub struct RestoreArgs {
     /// The copy.

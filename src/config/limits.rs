@@ -59,7 +59,7 @@ impl Default for Limits {
 /// What a node takes at most.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeLimits {
-    /// Upload sessions that live at once: 256.
+    /// Uploads whose bytes are taken at once: 256.
     pub sessions: usize,
     /// Downloads at once: 4096.
     pub downloads: usize,

@@ -1,6 +1,8 @@
 //! What an operator does with a central's ledger from beside it: a copy, and its return.
 
+use std::fs::DirBuilder;
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::config::LEDGER_FILE;
@@ -41,7 +43,11 @@ pub async fn back_up(data: &Path, file: &Path) -> Result<(), UpkeepError> {
 /// # Errors
 /// [`UpkeepError`]; nothing is left behind then.
 pub async fn restore(file: &Path, data: &Path) -> Result<(), UpkeepError> {
-    std::fs::create_dir_all(data).map_err(|error| UpkeepError::Data { path: data.to_owned(), error })?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .map_err(|error| UpkeepError::Data { path: data.to_owned(), error })?;
     let (copy, ledger) = (file.to_owned(), data.join(LEDGER_FILE));
     let cluster = tokio::task::spawn_blocking(move || ledger::restore(&copy, &ledger)).await??;
     say(&format!("{} holds the ledger of {}", data.display(), described(cluster)));

@@ -97,6 +97,10 @@ async fn create(
     let has_part = fields::check_first_part(&request)?;
     let part = Part { offset: 0, ..part(&request)? };
     let size = new.size;
+    // Before anything is reserved for it.
+    if has_part && part.declared_bytes.is_some_and(|bytes| bytes > size) {
+        return Err(ResumeError::TooMany(size).into());
+    }
     let upload = site.resumable.create(site.client(&request).address(), new).await?;
     let mut answer = HttpResponse::Created();
     answer

@@ -35,11 +35,15 @@ pub fn back_up(ledger: &Path, to: &Path) -> Result<ClusterSettings> {
 /// # Errors
 /// When the copy is no ledger that this build knows, or there is a ledger already.
 pub fn restore(copy: &Path, ledger: &Path) -> Result<ClusterSettings> {
-    if ledger.exists() {
-        return Err(exists(ledger));
+    // A log of another ledger would be played back into this one at its first start.
+    for beside in BESIDE.map(|end| with_end(ledger, end)) {
+        if beside.exists() {
+            return Err(exists(&beside));
+        }
     }
-    let unfinished = Unfinished::beside(ledger)?;
-    fs::copy(copy, &unfinished.path).map_err(|error| failed(copy, &error))?;
+    let mut unfinished = Unfinished::beside(ledger)?;
+    let mut bytes = File::open(copy).map_err(|error| failed(copy, &error))?;
+    io::copy(&mut bytes, &mut unfinished.file).map_err(|error| failed(copy, &error))?;
     let conn = schema::open_writer(&unfinished.path, OpenFlags::empty())?;
     let seconds = Timestamp::system().as_millis() / 1000;
     conn.execute("UPDATE settings SET epoch = MAX(epoch + 1, ?1) WHERE one = 1", [seconds])?;
@@ -59,9 +63,19 @@ fn exists(path: &Path) -> LedgerError {
     LedgerError::Unavailable(format!("{} exists: name another file, or move that one away", path.display()))
 }
 
+/// What SQLite keeps beside a database while it is open, or after it was killed.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(end);
+    PathBuf::from(path)
+}
+
 /// A file on its way, removed unless it becomes final.
 struct Unfinished {
     path: PathBuf,
+    file: File,
 }
 
 impl Unfinished {
@@ -69,15 +83,13 @@ impl Unfinished {
         if to.exists() {
             return Err(exists(to));
         }
-        let mut path = to.as_os_str().to_owned();
-        path.push(".part");
-        let path = PathBuf::from(path);
-        // One that an interrupted run left behind is of no use.
-        let _ = fs::remove_file(&path);
+        let path = with_end(to, ".part");
+        // What an interrupted run left behind is of no use.
+        remove(&path);
         // SQLite writes into an empty file; what is in it is nobody else's to read.
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        made.map_err(|error| failed(&path, &error))?;
-        Ok(Self { path })
+        let file = made.map_err(|error| failed(&path, &error))?;
+        Ok(Self { path, file })
     }
 
     fn text(&self) -> Result<&str> {
@@ -88,7 +100,7 @@ impl Unfinished {
 
     fn become_final(self, to: &Path) -> Result<()> {
         let finish = || -> io::Result<()> {
-            File::open(&self.path)?.sync_all()?;
+            self.file.sync_all()?;
             renameat_with(CWD, &self.path, CWD, to, RenameFlags::NOREPLACE)?;
             let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
@@ -99,7 +111,14 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        remove(&self.path);
+    }
+}
+
+fn remove(path: &Path) {
+    let _ = fs::remove_file(path);
+    for beside in BESIDE.map(|end| with_end(path, end)) {
+        let _ = fs::remove_file(beside);
     }
 }
 
@@ -127,9 +146,16 @@ mod tests {
         assert!(back_up(&at("ledger"), &at("nowhere/copy")).is_err());
         ledger.close().await;
 
+        // What a killed central left beside its ledger is another ledger's.
+        fs::write(at("again-wal"), "a log").unwrap();
+        assert!(restore(&at("copy"), &at("again")).unwrap_err().to_string().contains("again-wal exists"));
+        fs::remove_file(at("again-wal")).unwrap();
+        fs::write(at("again.part-wal"), "a log").unwrap();
+        fs::set_permissions(at("copy"), fs::Permissions::from_mode(0o444)).unwrap();
         assert!(restore(&at("copy"), &at("ledger")).unwrap_err().to_string().contains("exists"));
         let restored = restore(&at("copy"), &at("again")).unwrap();
         assert_eq!(restored.cluster_id, cluster.cluster_id);
+        assert_eq!(fs::metadata(at("again")).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(restored.epoch > cluster.epoch);
         let once_more = restore(&at("again"), &at("once-more")).unwrap();
         assert!(once_more.epoch > restored.epoch, "each restore is newer than what it is made of");

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::complete::{CompleteError, Completed};
+use super::slots;
 use super::upload::{Inner, UploadError, UploadService, ended};
 use crate::cluster::membership::Member;
 use crate::cluster::node_client::{Expected, NodeError, ResumeTerms, WriteLimits};
@@ -154,7 +155,8 @@ impl ResumableService {
     ///
     /// # Errors
     /// [`ResumeError`]; nothing is kept then.
-    pub async fn create(&self, sender: Option<IpAddr>, new: NewPartial) -> Result<Resumable> {
+    pub async fn create(&self, address: Option<IpAddr>, new: NewPartial) -> Result<Resumable> {
+        let sender = address.map(slots::sender);
         let limit_bytes = self.limit_bytes();
         if new.size > limit_bytes {
             return Err(UploadError::TooLarge { limit_bytes }.into());

@@ -4,7 +4,7 @@
 //! hold only some of them.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -58,6 +58,15 @@ pub(super) struct Slot {
     active: Arc<Active>,
 }
 
+/// Whose allowance an address counts toward: an IPv6 network of 64 bits is one sender's, who has as many
+/// addresses in it as it likes (RFC 4291 §2.5.1, RFC 6177).
+pub(super) fn sender(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
+        ip @ IpAddr::V4(_) => ip,
+    }
+}
+
 impl Slots {
     pub(super) fn new(limits: SlotLimits) -> Arc<Self> {
         Arc::new(Self { limits, active: Mutex::new((0, HashMap::new())) })
@@ -67,6 +76,7 @@ impl Slots {
     ///
     /// When all are taken, the slot of a stalled sender is: it is cut.
     pub(super) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Slot, NoSlot> {
+        let address = address.map(sender);
         let mut guard = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         let (next, active) = &mut *guard;
         if active.values().filter(|one| one.address == address).count() >= self.limits.per_address {

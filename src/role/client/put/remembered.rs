@@ -169,19 +169,35 @@ pub(super) fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder.join("uploads")) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
+        // Looked at before it is locked: a lock, however short, tells another process that its upload
+        // is in use here.
+        if !open(&path).is_ok_and(|mut file| is_over(&mut file)) {
+            continue;
+        }
         // What another process uses is its own affair.
         let Ok(Some(Locked::Ours(mut file))) = lock(&path) else { continue };
-        let is_over = match read(&mut file) {
-            Ok(record) => record.expires_ms <= Timestamp::system().as_millis(),
-            Err(_) => file
-                .metadata()
-                .and_then(|found| found.modified())
-                .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LITTER_AFTER)),
-        };
-        if is_over {
+        if is_over(&mut file) {
             let _ = fs::remove_file(&path);
         }
     }
+}
+
+fn is_over(file: &mut File) -> bool {
+    match read(file) {
+        Ok(record) => record.expires_ms <= Timestamp::system().as_millis(),
+        Err(_) => file
+            .metadata()
+            .and_then(|found| found.modified())
+            .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LITTER_AFTER)),
+    }
+}
+
+/// Opens what is at a path, unless that is a link; waits for nobody.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default())
+        .open(path)
 }
 
 fn file_name(server: &Url, path: &Path) -> String {
@@ -200,11 +216,7 @@ enum Locked {
 /// Opens and locks what is at a path, if something is.
 fn lock(path: &Path) -> io::Result<Option<Locked>> {
     loop {
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default())
-            .open(path);
-        let file = match file {
+        let file = match open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),

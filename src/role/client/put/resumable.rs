@@ -154,6 +154,8 @@ impl From<Refusal> for Trouble {
             408 | 423 | 425 | 429 | 460 => Self::Passing(error, retry_after),
             500 => Self::Fault(error),
             502..=504 | 506 | 508.. => Self::Passing(error, retry_after),
+            // A node without room: what the other one has stays for a later start.
+            507 => Self::Lost(error),
             _ => error.into(),
         }
     }
@@ -654,12 +656,11 @@ mod tests {
             assert!(matches!(Trouble::from(refusal(status, None, None)), Trouble::Gone(_)), "{status}");
         }
         assert!(matches!(Trouble::from(refusal(500, Some("internal"), None)), Trouble::Fault(_)));
-        for (status, kind) in
-            [(409, "collision"), (413, "too-large"), (422, "wrong-digest"), (507, "no-space"), (400, "x")]
-        {
+        for (status, kind) in [(409, "collision"), (413, "too-large"), (422, "wrong-digest"), (400, "x")] {
             let trouble = Trouble::from(refusal(status, Some(kind), None));
             assert!(matches!(trouble, Trouble::Refused(_)), "{status} {kind}");
         }
+        assert!(matches!(Trouble::from(refusal(507, Some("no-space"), None)), Trouble::Lost(_)));
         // Not the word of a closeby: something in between, whose refusal ends no upload.
         assert!(matches!(Trouble::from(refusal(403, None, None)), Trouble::Lost(_)));
     }

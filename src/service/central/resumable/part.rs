@@ -1,6 +1,7 @@
 //! One part of a resumable upload, on its way to both nodes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -16,6 +17,9 @@ use crate::service::central::slots::Slot;
 use crate::service::central::transfer::{Leg, Transfer};
 use crate::service::central::upload::{Bounds, Fed, Feed, UploadError};
 use crate::service::turns::Turn;
+
+/// How long a part that has to be empty is watched for bytes that it must not have.
+const EMPTY_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is known of a part before its first byte.
 #[derive(Debug, Clone, Copy)]
@@ -66,12 +70,15 @@ impl ResumableService {
         let beginning = Arc::clone(shared);
         let beginning = shared.uploads.tasks.spawn(async move { beginning.begin(upload, part).await });
         let Begun { mut upload, pair, turn, cut } = beginning.await.map_err(|_| UploadError::Stopping)??;
-        let (feed, (fed, answer)) = Feed::new();
+        let (feed, (mut fed, answer)) = Feed::new();
         let shared = Arc::clone(shared);
         self.shared.uploads.tasks.spawn(async move {
             // Where nothing is missing, only the end is.
             let taken = if part.offset == upload.size {
-                Ok(part.offset)
+                match tokio::time::timeout(EMPTY_WITHIN, fed.recv()).await {
+                    Ok(Some(Fed::Data(_))) => Err(ResumeError::TooMany(upload.size)),
+                    _ => Ok(part.offset),
+                }
             } else {
                 shared.take(&mut upload, part, pair, &slot, fed, cut).await
             };
