@@ -88,13 +88,14 @@ async function part(id, job, offset, length) {
   if (job.isCancelled) return;
   job.hasher ??= new Sha1();
   // What lies before was sent earlier, perhaps before a reload: it belongs to the digest all the same.
-  while (job.hashed < offset) {
-    const end = Math.min(offset, job.hashed + BUFFER_BYTES);
-    const bytes = await slice(job.file, job.hashed, end);
-    if (job.isCancelled) return;
-    job.hasher.update(bytes);
-    job.hashed = end;
-    self.postMessage({ id, kind: 'progress', done: end });
+  if (job.hashed < offset) {
+    for await (const bytes of buffersOf(job.file.slice(job.hashed, offset))) {
+      if (job.isCancelled) return;
+      job.hasher.update(bytes);
+      job.hashed += bytes.byteLength;
+      self.postMessage({ id, kind: 'progress', done: job.hashed });
+    }
+    if (job.hashed !== offset) throw new Changed('the file became shorter');
   }
   const end = Math.min(job.file.size, offset + length);
   const bytes = await slice(job.file, offset, end);
@@ -109,7 +110,7 @@ async function part(id, job, offset, length) {
   self.postMessage({ id, kind: 'part', offset, bytes: bytes.buffer, sha1 }, { transfer: [bytes.buffer] });
 }
 
-/** @param {File} file @param {number} start @param {number} end @returns {Promise<Uint8Array>} */
+/** @param {Blob} file @param {number} start @param {number} end @returns {Promise<Uint8Array>} */
 async function slice(file, start, end) {
   const bytes = new Uint8Array(await file.slice(start, end).arrayBuffer());
   if (bytes.byteLength !== end - start) throw new Changed('the file became shorter');
@@ -123,7 +124,7 @@ function check(file, read) {
 
 /**
  * The file in buffers of 4 MiB. The next one is being filled while the caller works on this one.
- * @param {File} file
+ * @param {Blob} file
  * @returns {AsyncGenerator<Uint8Array>}
  */
 async function* buffersOf(file) {
@@ -147,7 +148,7 @@ async function* buffersOf(file) {
   }
 }
 
-/** @param {File} file @returns {ReadableStreamBYOBReader | undefined} reads into our buffers, where the browser can */
+/** @param {Blob} file @returns {ReadableStreamBYOBReader | undefined} reads into our buffers, where the browser can */
 function byobReader(file) {
   try {
     return file.stream().getReader({ mode: 'byob' });
@@ -171,7 +172,7 @@ function filling(reader) {
   };
 }
 
-/** @param {File} file @returns {(buffer: ArrayBuffer) => Promise<Uint8Array>} */
+/** @param {Blob} file @returns {(buffer: ArrayBuffer) => Promise<Uint8Array>} */
 function slicing(file) {
   let start = 0;
   return async () => {

@@ -53,7 +53,8 @@ const WAYS = {
   simd: 'ours',
   plain: 'ours, without vectors',
   parts: 'ours, in parts as they are sent',
-  ...(options.beside ? { beside: 'the copy beside', 'beside-parts': 'the copy beside, in parts' } : {}),
+  resumed: 'ours, up to the last part',
+  ...(options.beside ? { beside: 'beside', 'beside-parts': 'beside, in parts', 'beside-resumed': 'beside, up to the last part' } : {}),
 };
 const RIVALS = { straight: 'createSHA1, straightforward', overlapped: 'createSHA1, overlapped as ours' };
 
@@ -115,8 +116,7 @@ async function run() {
   console.log('Ratios:');
   compare('simd', 'read');
   if (options.beside) {
-    compare('beside', 'simd');
-    compare('beside-parts', 'parts');
+    for (const [way, other] of [['simd', 'beside'], ['parts', 'beside-parts'], ['resumed', 'beside-resumed']]) compare(way, other);
   }
   if (rival) {
     compare('simd', 'straight', ` (at least ${GOAL})`);

@@ -13,11 +13,9 @@ function hashing(copy) {
 
 /** @param {string} way @param {File} file @returns {Promise<string | undefined>} the SHA-1, where the way finds one */
 async function once(way, file) {
-  const signal = new AbortController().signal;
-  if (['simd', 'plain', 'beside'].includes(way)) return (await hashing(way)).digest(file, signal, () => {});
-  if (way === 'parts' || way === 'beside-parts') {
-    return inParts(await hashing(way === 'parts' ? 'simd' : 'beside'), file, signal);
-  }
+  const [, copy, rest] = /^(simd|plain|beside|)-?(parts|resumed|)$/.exec(way) ?? [];
+  if (rest) return inParts(await hashing(copy || 'simd'), file, rest === 'parts' ? 0 : Math.max(0, file.size - PART_BYTES));
+  if (copy) return (await hashing(copy)).digest(file, new AbortController().signal, () => {});
   return new Promise((resolve, reject) => {
     const worker = new Worker('rival.js', { type: 'module' });
     worker.onerror = (event) => reject(new Error(event.message));
@@ -29,11 +27,17 @@ async function once(way, file) {
   });
 }
 
-/** As a file is sent, on a line that takes each part at once. */
-async function inParts(hashing, file, signal) {
+/**
+ * As a file is sent, on a line that takes each part at once.
+ * @param {any} hashing
+ * @param {File} file
+ * @param {number} offset up to where it was sent before; the worker hashes that part, too
+ */
+async function inParts(hashing, file, offset) {
   const reader = hashing.reader(file);
+  const { signal } = new AbortController();
   try {
-    for (let offset = 0; ; ) {
+    for (;;) {
       const { bytes, sha1 } = await reader.part(offset, PART_BYTES, signal);
       offset += bytes.byteLength;
       if (offset === file.size) return sha1;
