@@ -36,6 +36,11 @@ impl Browser {
         Self::with(true, vec![rule]).await
     }
 
+    /// A browser that collects all garbage whenever its small space for new objects is full: often.
+    pub async fn collecting() -> Self {
+        Self::with(true, vec!["--js-flags=--gc-global --max-semi-space-size=1".to_owned()]).await
+    }
+
     async fn with(scripts: bool, mut arguments: Vec<String>) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let driver = Command::new("chromedriver")

@@ -97,3 +97,15 @@ async fn four_gibibytes_are_hashed_in_constant_memory() {
     assert!(most.saturating_sub(before) < MOST_GROWTH_BYTES, "from {before} to {most} bytes");
     end(browser, cluster).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hashing_goes_on_while_garbage_is_collected() {
+    let cluster = Cluster::start().await;
+    let browser = Browser::collecting().await;
+    browser.open(&cluster.base).await;
+    let path = cluster.scratch("given").join("sparse.bin");
+    std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+    // `head -c 1073741824 /dev/zero | sha1sum`
+    assert_eq!(digest(&browser, &path).await, "2a492f15396a6768bcbca016993f4b4c8b0b5307");
+    end(browser, cluster).await;
+}
