@@ -11,6 +11,7 @@ import { aborted, isAbort } from './waits.js';
  * @property {(position: number, bytes: Uint8Array<ArrayBuffer>, index: number) => Promise<void>} write takes the buffer away
  * @property {() => Promise<File | undefined>} finish every piece is there; what is still to be handed over
  * @property {() => Promise<void>} discard nothing of it is wanted
+ * @property {() => Promise<void>} leave it goes no further now; what can be kept is kept for another try
  */
 
 const FOLDER = 'verified-downloads';
@@ -119,6 +120,11 @@ class PickedFile {
     // The picker made an empty file; one that was there before stays as it was.
     if (this.isNew) await this.handle.remove?.().catch(() => undefined);
   }
+
+  /** A picked file that is not whole is of no use. */
+  leave() {
+    return this.discard();
+  }
 }
 
 /** A file of this site's own. A worker writes it: only there is it written in place, and so outlives a reload. */
@@ -187,6 +193,11 @@ class OwnFile {
     await this.#ask('close').catch(() => undefined);
     this.#worker.terminate();
     await remove(this.sha1);
+  }
+
+  async leave() {
+    await this.#ask('close').catch(() => undefined);
+    this.#worker.terminate();
   }
 }
 

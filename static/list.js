@@ -2,6 +2,8 @@
 // the form or the link would lead to, and takes the list out of it. Each entry of the history keeps how
 // far down the page it was left.
 
+import { counted } from './text.js';
+
 const PAUSE_MS = 200;
 
 const field = /** @type {HTMLInputElement | null} */ (document.getElementById('query'));
@@ -43,7 +45,7 @@ async function show(url, top) {
     document.title = page.title;
     if (top !== undefined) scrollTo({ top, behavior: 'instant' });
     const count = list.querySelectorAll('.item').length;
-    said.textContent = count > 0 ? `${count} files shown.` : (list.querySelector('h2')?.textContent ?? '');
+    said.textContent = count > 0 ? `${counted(count, 'file')} shown.` : (list.querySelector('h2')?.textContent ?? '');
   } catch (error) {
     // The form still does it, with a page that says what is wrong.
     if (!(error instanceof DOMException && error.name === 'AbortError')) location.assign(url);
@@ -55,9 +57,9 @@ async function show(url, top) {
 /** The entry of the history that is about to be left knows where its reader was. */
 const keepPlace = () => history.replaceState({ top: scrollY }, '');
 
-/** @param {string} url @param {number} [top] */
+/** @param {string} url @param {number} [top] @returns {boolean} whether the list is another one now */
 function go(url, top) {
-  if (url === location.pathname + location.search) return;
+  if (url === location.pathname + location.search) return false;
   if (hasEntry) {
     history.replaceState(null, '', url);
   } else {
@@ -65,6 +67,7 @@ function go(url, top) {
     history.pushState(null, '', url);
   }
   void show(url, top);
+  return true;
 }
 
 if (field && order) {
@@ -74,8 +77,7 @@ if (field && order) {
   if (state?.top) scrollTo({ top: state.top, behavior: 'instant' });
 
   const search = () => {
-    go(address());
-    hasEntry = true;
+    if (go(address())) hasEntry = true;
   };
   field.addEventListener('input', (event) => {
     // Half a character of an input method is not a wish yet.

@@ -168,8 +168,12 @@ export class Pieces extends EventTarget {
   /** Something else has changed, or the time has come to look anew. */
   async #change() {
     await new Promise((resolve) => {
-      const timer = setTimeout(resolve, SLOW_MS / 2);
-      this.#waiting.push(() => (clearTimeout(timer), resolve(undefined)));
+      const go = () => (clearTimeout(timer), resolve(undefined));
+      const timer = setTimeout(() => {
+        this.#waiting = this.#waiting.filter((other) => other !== go);
+        resolve(undefined);
+      }, SLOW_MS / 2);
+      this.#waiting.push(go);
     });
     if (this.#ending.signal.aborted) throw aborted();
   }
@@ -327,21 +331,28 @@ export class Pieces extends EventTarget {
     if (this.keptPieces === plan.digests.length) this.#done();
   }
 
+  /** Where every copy that is still asked gave a piece wrong, each is asked once more. @param {number} index */
+  #endRound(index) {
+    const wrongAt = this.#wrongAt.get(index);
+    if (!wrongAt || wrongAt.size === 0 || !this.sources.every((other) => other.isLeft || wrongAt.has(other))) return;
+    const rounds = (this.#rounds.get(index) ?? 0) + 1;
+    if (rounds >= MOST_ROUNDS) throw new Spoiled('Every copy gave wrong bytes.');
+    this.#rounds.set(index, rounds);
+    wrongAt.clear();
+  }
+
   /** @param {Run} run @param {number} index */
   #refuse(run, index) {
     const { source } = run;
     source.gaveWrong();
     const wrongAt = this.#wrongAt.get(index) ?? new Set();
     this.#wrongAt.set(index, wrongAt.add(source));
-    if (this.sources.every((other) => wrongAt.has(other))) {
-      const rounds = (this.#rounds.get(index) ?? 0) + 1;
-      if (rounds >= MOST_ROUNDS) throw new Spoiled('Every copy gave wrong bytes.');
-      this.#rounds.set(index, rounds);
-      wrongAt.clear();
-    }
+    this.#endRound(index);
     if (source.wrongInARow >= MOST_WRONG) {
       source.isLeft = true;
       if (this.sources.every((other) => other.isLeft)) throw new Spoiled('Every copy gave wrong bytes.');
+      // Pieces that waited for this copy wait for nobody now.
+      for (const waiting of this.#wrongAt.keys()) if (!this.#isKept[waiting]) this.#endRound(waiting);
     }
     this.#giveBack(index, run);
     this.#changed();

@@ -13,6 +13,8 @@ if (preview) start(preview);
 function start(preview) {
   const link = preview.querySelector('a[data-load]');
   link?.addEventListener('click', (event) => {
+    // Who wants another tab or window gets it.
+    if (!(event instanceof MouseEvent) || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
     const image = new Image();
     image.alt = document.querySelector('h1')?.textContent ?? '';
@@ -21,6 +23,9 @@ function start(preview) {
     watchImage(preview, image);
     image.src = preview.dataset.src ?? '';
     stage.replaceChildren(image);
+    // The keyboard's place was in the link.
+    stage.tabIndex = -1;
+    stage.focus();
   });
   const image = preview.querySelector('img');
   if (image) {

@@ -173,7 +173,8 @@ async function goOn(sending, url) {
     }
   } catch (error) {
     // What the server refused for good is of no use to a later page; a cancelled one is removed there.
-    if (error instanceof Problem || signal.aborted) {
+    // A fault of the server's own is no refusal: what it has by now is of use to the next try.
+    if ((error instanceof Problem && error.status < 500) || signal.aborted) {
       forget(url);
       void request('DELETE', url, { headers: TUS }).catch(() => {});
     }

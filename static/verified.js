@@ -56,7 +56,9 @@ class Download {
       this.#saved(await disk.finish());
     } catch (error) {
       clearInterval(timer);
-      await disk?.discard();
+      // What is checked and kept in the browser's own place serves the next try, unless nobody wants it.
+      if (signal.aborted || error instanceof Spoiled) await disk?.discard();
+      else await disk?.leave();
       this.#ended(error);
     } finally {
       removeEventListener('beforeunload', onLeave);
