@@ -50,6 +50,14 @@ async fn hash(browser: &Browser, path: &Path) -> Hashed {
     }
 }
 
+/// The digest of a file that is hashed in time.
+async fn digest(browser: &Browser, path: &Path) -> String {
+    match hash(browser, path).await {
+        Hashed::All(sha1) => sha1,
+        Hashed::Part(done) => panic!("only {done} bytes of it are hashed"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_file_is_hashed_as_others_do() {
     let cluster = Cluster::start().await;
@@ -67,10 +75,7 @@ async fn a_large_file_is_hashed_as_others_do() {
         hasher.update(part);
         left -= part.len();
     }
-    match hash(&browser, &path).await {
-        Hashed::All(sha1) => assert_eq!(sha1, hex::encode(hasher.finalize())),
-        Hashed::Part(done) => panic!("{done} bytes of it are hashed"),
-    }
+    assert_eq!(digest(&browser, &path).await, hex::encode(hasher.finalize()));
     end(browser, cluster).await;
 }
 
