@@ -93,6 +93,16 @@ id!(
 );
 id!(ClusterId, "cluster id", "The cluster that a ledger and its nodes belong to.");
 id!(UploadId, "upload id", "One upload, on central and as a session on each of its nodes.");
+
+impl UploadId {
+    /// Its first eight digits: enough to find it in a log, too few to write into the upload, for which
+    /// the whole of it is all that it takes.
+    #[must_use]
+    pub fn short(&self) -> String {
+        hex::encode(&self.0[..4])
+    }
+}
+
 id!(FileId, "file id", "A name that a person gave to a blob.");
 
 /// Which of the keys that can live at once signed something; rises with each rotation.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, middleware};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -115,6 +116,7 @@ impl Node {
     pub async fn run(self, stop: CancellationToken) -> Result<(), NodeError> {
         let Self { config, listener, tls } = self;
         let port = listener.local_addr().map_err(NodeError::Server)?.port();
+        raise_open_files();
         let (keys, clock, http) = (SharedKeys::new(), LedgerClock::new(), http_client()?);
         let file = IdentityFile::new(&config.data);
         let agent =
@@ -243,6 +245,18 @@ fn agent_options(config: &NodeConfig, port: u16) -> AgentOptions {
 #[allow(clippy::expect_used)]
 fn version() -> Label {
     Label::parse(env!("CARGO_PKG_VERSION")).expect("a version is a label")
+}
+
+/// Sessions and connections have files open: as many as the system lets this process have, not as few as it
+/// gives by itself.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, ..limit };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, wanted)
+    {
+        tracing::warn!(%error, "the number of open files stays limited");
+    }
 }
 
 /// A receiver that takes nothing for so long is cut. The server itself does not notice one:

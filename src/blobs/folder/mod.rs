@@ -204,7 +204,7 @@ impl Inner {
             return;
         }
         if let Err(error) = self.disk.remove_session(upload) {
-            tracing::warn!(%upload, %error, "what an ended session has left cannot be removed");
+            tracing::warn!(upload = upload.short(), %error, "what an ended session has left cannot be removed");
         }
         self.sessions().remove(&upload);
     }
@@ -237,6 +237,10 @@ async fn blocking<T: Send + 'static>(job: impl FnOnce() -> Result<T> + Send + 's
 }
 
 /// What a failure of the disk means; a full one is an answer of its own.
+/// Sessions at once, whatever their size: each has up to two files open, and a server that can open no
+/// file more serves nobody.
+const MOST_SESSIONS: usize = if cfg!(test) { 200 } else { 10_000 };
+
 fn disk_failed(error: io::Error, doing: &str) -> BlobError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => BlobError::NoSpace,
@@ -257,6 +261,9 @@ impl BlobStore for FolderStore {
             let mut sessions = self.inner.sessions();
             if sessions.contains_key(&upload) {
                 return Err(BlobError::SessionExists);
+            }
+            if sessions.len() >= MOST_SESSIONS {
+                return Err(BlobError::NoSpace);
             }
             sessions.insert(upload, Arc::clone(&session));
         }

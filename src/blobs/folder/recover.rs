@@ -33,13 +33,17 @@ pub(super) fn sessions(disk: &Disk, cluster: ClusterId, space: &Arc<Space>) -> i
             }
             Ok(None) => {
                 if let Err(error) = disk.remove_session(upload) {
-                    tracing::warn!(%upload, %error, "an unprepared session cannot be removed");
+                    tracing::warn!(upload = upload.short(), %error, "an unprepared session cannot be removed");
                 }
             }
             // Says nothing about what is there (a descriptor too few, a disk that hangs).
             Err(Unusable::Io(error)) => return Err(error),
             Err(Unusable::Damaged(why)) => {
-                tracing::error!(%upload, why, "a session that was kept cannot be read: it goes to the quarantine");
+                tracing::error!(
+                    upload = upload.short(),
+                    why,
+                    "a session that was kept cannot be read: it goes to the quarantine"
+                );
                 disk.set_aside(&disk.session(upload), "session")?;
             }
         }

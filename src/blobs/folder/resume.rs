@@ -234,7 +234,7 @@ pub(super) fn unprepare(inner: &Inner, session: &Session, state: &mut State) {
     if matches!(state, State::Resting(_))
         && let Err(error) = inner.disk.remove_file(&inner.disk.session_about(session.upload))
     {
-        tracing::warn!(upload = %session.upload, %error, "a session cannot be kept: it ends");
+        tracing::warn!(upload = session.upload.short(), %error, "a session cannot be kept: it ends");
         *state = State::Ended;
     }
 }

@@ -374,7 +374,7 @@ impl Shared {
             && let Err(error) = self.abort_former(upload.upload).await
         {
             // They end by their idle time.
-            tracing::warn!(upload = %upload.upload, %error, "former nodes were not told of an upload's end");
+            tracing::warn!(upload = upload.upload.short(), %error, "former nodes were not told of an upload's end");
         }
         if result.is_ok() || matches!(result, Err(ResumeError::Ended(_))) {
             self.uploads.metrics.upload_ended(ended(&result));
@@ -391,7 +391,7 @@ impl Shared {
             let prepared = self.prepare(&mut upload, members).await?;
             let Some([first, second]) = prepared else { continue };
             if first.1.digests != second.1.digests || first.1.pieces != second.1.pieces {
-                tracing::error!(upload = %upload.upload, "two nodes hashed one upload differently");
+                tracing::error!(upload = upload.upload.short(), "two nodes hashed one upload differently");
                 return Err(UploadError::NodesFailed.into());
             }
             let Resumable { name, media_type, .. } = upload.clone();

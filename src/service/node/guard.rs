@@ -53,6 +53,6 @@ impl Drop for SessionGuard {
 
 async fn end(store: Arc<dyn BlobStore>, upload: UploadId) {
     if let Err(error) = store.abort(upload).await {
-        tracing::warn!(%upload, %error, "a session cannot be ended; it is left to its idle time");
+        tracing::warn!(upload = upload.short(), %error, "a session cannot be ended; it is left to its idle time");
     }
 }

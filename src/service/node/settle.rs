@@ -63,7 +63,7 @@ impl NodeService {
             let answer = match central.outcome(&request).await {
                 Ok(answer) => answer,
                 Err(error) => {
-                    tracing::debug!(upload = %session.upload, %error, "a prepared session is kept");
+                    tracing::debug!(upload = session.upload.short(), %error, "a prepared session is kept");
                     // The next call would fail the same way; it is tried again at the next step.
                     break;
                 }
@@ -89,12 +89,12 @@ impl NodeService {
             }
             OutcomeAnswer::Finish(finish) => {
                 let (holds, wanted) = (session.digests.sha1, finish.sha1);
-                tracing::error!(%upload, %holds, %wanted, "central decided another content for a session");
+                tracing::error!(upload = upload.short(), %holds, %wanted, "central decided another content for a session");
                 return false;
             }
         };
         if let Err(error) = &result {
-            tracing::error!(%upload, %error, "central's decision on a session cannot be carried out");
+            tracing::error!(upload = upload.short(), %error, "central's decision on a session cannot be carried out");
         }
         result.is_ok()
     }

@@ -146,3 +146,18 @@ async fn what_is_no_session_is_left_alone() {
     assert_eq!(store.capacity().await.unwrap().sessions, 0);
     assert_eq!(bench.files("sessions").len(), 3);
 }
+
+#[tokio::test]
+async fn sessions_are_bounded_in_number_and_make_room_when_they_end() {
+    let bench = Bench::new();
+    let store = bench.open().await;
+    let mut last = UploadId::random();
+    for _ in 0..super::super::MOST_SESSIONS {
+        last = UploadId::random();
+        store.create_session(last, options(None)).await.unwrap();
+    }
+    let refused = store.create_session(UploadId::random(), options(None)).await;
+    assert!(matches!(refused, Err(BlobError::NoSpace)), "{refused:?}");
+    store.abort(last).await.unwrap();
+    store.create_session(UploadId::random(), options(None)).await.unwrap();
+}
