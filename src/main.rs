@@ -110,8 +110,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Ls(args) => {
             let server = Server::new(args.server.server)?;
-            client::ls(server, &console, args.query.as_deref(), args.sort.code(), args.limit, args.json)
-                .await?;
+            client::ls(server, &console, args.query.as_deref(), args.sort, args.limit, args.json).await?;
         }
         Command::Info(args) => {
             client::info(Server::new(args.server.server)?, &console, &args.target, args.json).await?;

@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use closeby::domain::{NodeId, Timestamp, Viewer};
-use closeby::ledger::{FileOrder, Ledger, SqliteLedger, Totals};
+use closeby::domain::{FileOrder, NodeId, Timestamp, Viewer};
+use closeby::ledger::{Ledger, SqliteLedger, Totals};
 use rusqlite::Connection;
 
 use crate::ledger::{NODES, content, name, record};

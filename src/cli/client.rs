@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use url::Url;
 
+use crate::domain::FileOrder;
 use crate::role::client::Target;
 
 /// Which server is asked.
@@ -72,35 +74,8 @@ pub struct GetArgs {
     pub server: ServerArg,
 }
 
-/// In which order files are listed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum SortBy {
-    /// The last one first.
-    #[default]
-    Newest,
-    /// The first one first.
-    Oldest,
-    /// By name.
-    Name,
-    /// The longest first.
-    Largest,
-    /// The shortest first.
-    Smallest,
-}
-
-impl SortBy {
-    /// What the server is asked for; nothing for what it does anyhow, so that an older one is not
-    /// asked for what it does not know.
-    #[must_use]
-    pub const fn code(self) -> Option<&'static str> {
-        match self {
-            Self::Newest => None,
-            Self::Oldest => Some("oldest"),
-            Self::Name => Some("name"),
-            Self::Largest => Some("largest"),
-            Self::Smallest => Some("smallest"),
-        }
-    }
+fn order() -> impl TypedValueParser<Value = FileOrder> {
+    PossibleValuesParser::new(FileOrder::ALL.map(FileOrder::code)).try_map(|text| text.parse::<FileOrder>())
 }
 
 /// `closeby ls`.
@@ -115,8 +90,8 @@ pub struct LsArgs {
     #[arg(value_name = "QUERY")]
     pub query: Option<String>,
     /// In which order.
-    #[arg(long, value_name = "ORDER", value_enum, default_value_t)]
-    pub sort: SortBy,
+    #[arg(long, value_name = "ORDER", default_value_t, value_parser = order())]
+    pub sort: FileOrder,
     /// How many at most.
     #[arg(long, value_name = "COUNT", default_value_t = 50)]
     pub limit: u64,

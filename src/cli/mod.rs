@@ -8,7 +8,7 @@ mod tests;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub use client::{GetArgs, HealthArgs, InfoArgs, LsArgs, PutArgs, ServerArg, SortBy};
+pub use client::{GetArgs, HealthArgs, InfoArgs, LsArgs, PutArgs, ServerArg};
 pub use ledger::{BackupArgs, RestoreArgs};
 pub use server::{CentralArgs, ConfigAction, ConfigArgs, ConfigRole, DemoArgs, NodeArgs};
 

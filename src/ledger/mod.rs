@@ -18,11 +18,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::{
-    BlobDigests, ClusterId, FileId, FileName, Generation, KeyId, Label, MediaType, NodeId, Place, Sha1,
-    Sha256, Timestamp, UploadId, Viewer,
+    BlobDigests, ClusterId, FileId, FileName, FileOrder, Generation, KeyId, Label, MediaType, NodeId, Place,
+    Sha1, Sha256, Timestamp, UploadId, Viewer,
 };
 
-pub use order::{Cursor, FileOrder, InvalidCursor, UnknownOrder};
+pub use order::{Cursor, InvalidCursor};
 pub use sqlite::{SqliteLedger, back_up, restore};
 pub use uploads::{NewResumable, Resumable, ResumableEnd, ResumableState};
 

@@ -1,4 +1,4 @@
-//! The orders of the list of files, and places in it.
+//! Places in the list of files, in each of its orders.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,71 +6,21 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// In which order files are listed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum FileOrder {
-    /// The last one first.
-    #[default]
-    Newest,
-    /// The first one first.
-    Oldest,
-    /// By name, without case, character by character; equal names oldest first.
-    Name,
-    /// The longest first; equal sizes in the reverse of [`FileOrder::Smallest`].
-    Largest,
-    /// The shortest first; equal sizes by content, oldest first.
-    Smallest,
-}
-
-/// No order is called so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("files are sorted by `newest`, `oldest`, `name`, `largest` or `smallest`")]
-pub struct UnknownOrder;
+use crate::domain::FileOrder;
 
 /// Not what a page said of the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this is no place in the list of files")]
 pub struct InvalidCursor;
 
-impl FileOrder {
-    /// Every order, the usual one first.
-    pub const ALL: [Self; 5] = [Self::Newest, Self::Oldest, Self::Name, Self::Largest, Self::Smallest];
-
-    /// What it is called in an address.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Newest => "newest",
-            Self::Oldest => "oldest",
-            Self::Name => "name",
-            Self::Largest => "largest",
-            Self::Smallest => "smallest",
-        }
-    }
-
-    /// What begins the text of its cursors. The newest has none, as there was no other order at first.
-    const fn letter(self) -> &'static str {
-        match self {
-            Self::Newest => "",
-            Self::Oldest => "o",
-            Self::Name => "n",
-            Self::Largest => "l",
-            Self::Smallest => "s",
-        }
-    }
-}
-
-impl fmt::Display for FileOrder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
-    }
-}
-
-impl FromStr for FileOrder {
-    type Err = UnknownOrder;
-
-    fn from_str(text: &str) -> Result<Self, UnknownOrder> {
-        Self::ALL.into_iter().find(|order| order.code() == text).ok_or(UnknownOrder)
+/// What begins the text of an order's cursors. The newest has none, as there was no other order at first.
+const fn letter(order: FileOrder) -> &'static str {
+    match order {
+        FileOrder::Newest => "",
+        FileOrder::Oldest => "o",
+        FileOrder::Name => "n",
+        FileOrder::Largest => "l",
+        FileOrder::Smallest => "s",
     }
 }
 
@@ -107,7 +57,7 @@ impl Cursor {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.order.letter())?;
+        f.write_str(letter(self.order))?;
         match &self.key {
             Key::Arrival { seq } => write!(f, "{seq}"),
             Key::Name { folded, seq } => write!(f, "{seq}.{}", URL_SAFE_NO_PAD.encode(folded)),
@@ -122,10 +72,10 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self, InvalidCursor> {
         let order = FileOrder::ALL
             .into_iter()
-            .filter(|order| text.starts_with(order.letter()))
-            .max_by_key(|order| order.letter().len())
+            .filter(|order| text.starts_with(letter(*order)))
+            .max_by_key(|order| letter(*order).len())
             .unwrap_or_default();
-        let mut parts = text.strip_prefix(order.letter()).unwrap_or(text).split('.');
+        let mut parts = text.strip_prefix(letter(order)).unwrap_or(text).split('.');
         let mut part = || parts.next().ok_or(InvalidCursor);
         // No engine counts further.
         let number = |part: &str| {

@@ -12,10 +12,10 @@ use super::policy::NodeOrigins;
 use super::respond::{page, page_with, shell};
 use super::views;
 use crate::api::common::{ApiError, ProblemKind, Site, blob_path, encode_segment, file_url};
-use crate::domain::{InlineType, Sha1, Timestamp, Viewer};
+use crate::domain::{FileOrder, InlineType, Sha1, Timestamp, Viewer};
 use crate::service::central::catalog::{Detail, NodeStanding, ReplicaAt};
 use crate::service::central::link::{Choice, LinkError, LinkService, Wish};
-use crate::service::central::{Cursor, FileOrder, FileRecord, ReplicaState};
+use crate::service::central::{Cursor, FileRecord, ReplicaState};
 use crate::service::central::{KnownBy, is_near};
 
 pub(super) async fn index(site: web::Data<Site>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -85,7 +85,7 @@ pub(super) async fn files(
             query: query.query.clone(),
             files: listed.items.iter().map(|file| views::row(&base, file, now)).collect(),
             total_files: site.catalog.totals().await?.files,
-            sort: views::sort(order),
+            sort: order,
             next: listed.next.map(|cursor| cursor.to_string()),
             is_later_page,
         },

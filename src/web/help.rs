@@ -7,8 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::pages::{ApiPage, ExampleFile, HelpPage, Reference, sharex};
 use super::respond::{page, shell};
 use crate::api::common::{ApiDescription, ApiError, Site, file_url};
-use crate::domain::Viewer;
-use crate::service::central::FileOrder;
+use crate::domain::{FileOrder, Viewer};
 
 /// How to use this server from elsewhere.
 pub(super) async fn help(site: web::Data<Site>, request: HttpRequest) -> Result<HttpResponse, ApiError> {

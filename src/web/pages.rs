@@ -14,6 +14,8 @@ mod text;
 
 use askama::Template;
 
+use crate::domain::FileOrder;
+
 pub use file::{FilePage, FromView, NameView, ReaderKnownBy, ReaderView, ReplicaView, Standing};
 pub use help::{ExampleFile, HelpPage, sharex};
 pub use map::{MapPoint, Mark, WorldMap, map_x, map_y};
@@ -247,7 +249,7 @@ pub struct FilesPage {
     /// What was searched for; empty for everything.
     pub query: String,
     /// The order.
-    pub sort: Sort,
+    pub sort: FileOrder,
     /// One page of the list.
     pub files: Vec<FileRow>,
     /// How many files there are without the search.
@@ -258,44 +260,14 @@ pub struct FilesPage {
     pub is_later_page: bool,
 }
 
-/// In which order a list is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Sort {
-    /// The last one first.
-    #[default]
-    Newest,
-    /// The first one first.
-    Oldest,
-    /// By name.
-    Name,
-    /// The longest first.
-    Largest,
-    /// The shortest first.
-    Smallest,
-}
-
-impl Sort {
-    const ALL: [Self; 5] = [Self::Newest, Self::Oldest, Self::Name, Self::Largest, Self::Smallest];
-
-    /// As in the address.
-    const fn code(self) -> &'static str {
-        match self {
-            Self::Newest => "newest",
-            Self::Oldest => "oldest",
-            Self::Name => "name",
-            Self::Largest => "largest",
-            Self::Smallest => "smallest",
-        }
-    }
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Newest => "Newest first",
-            Self::Oldest => "Oldest first",
-            Self::Name => "By name",
-            Self::Largest => "Largest first",
-            Self::Smallest => "Smallest first",
-        }
+/// What an order is called on the page.
+const fn order_label(order: FileOrder) -> &'static str {
+    match order {
+        FileOrder::Newest => "Newest first",
+        FileOrder::Oldest => "Oldest first",
+        FileOrder::Name => "By name",
+        FileOrder::Largest => "Largest first",
+        FileOrder::Smallest => "Smallest first",
     }
 }
 
@@ -331,6 +303,11 @@ impl FileRow {
 }
 
 impl FilesPage {
+    /// Each order: how it is written in the address, what it is called, and whether it is this page's.
+    fn orders(&self) -> [(&'static str, &'static str, bool); 5] {
+        FileOrder::ALL.map(|order| (order.code(), order_label(order), order == self.sort))
+    }
+
     fn total(&self) -> String {
         counted(self.total_files, "file", "files")
     }
@@ -341,7 +318,7 @@ impl FilesPage {
         if !self.query.is_empty() {
             query.append_pair("query", &self.query);
         }
-        if self.sort != Sort::Newest {
+        if self.sort != FileOrder::default() {
             query.append_pair("sort", self.sort.code());
         }
         if let Some(after) = after {

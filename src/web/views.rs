@@ -1,10 +1,10 @@
 //! Services' values as the pages' plain ones.
 
-use super::pages::{Doing, FileRow, KeptView, Moment, ServerState, ServerView, Sort, human_ago};
+use super::pages::{Doing, FileRow, KeptView, Moment, ServerState, ServerView, human_ago};
 use crate::api::common::file_url;
 use crate::domain::Timestamp;
+use crate::service::central::FileRecord;
 use crate::service::central::catalog::{Detail, NodeStanding};
-use crate::service::central::{FileOrder, FileRecord};
 
 /// A point in time as a page says it now.
 pub(super) fn moment(time: Timestamp, now: Timestamp) -> Moment {
@@ -72,16 +72,5 @@ pub(super) fn kept(base: &str, detail: &Detail, healed: bool) -> KeptView {
         url: file_url(base, file),
         places,
         healed,
-    }
-}
-
-/// The order of a list.
-pub(super) const fn sort(order: FileOrder) -> Sort {
-    match order {
-        FileOrder::Newest => Sort::Newest,
-        FileOrder::Oldest => Sort::Oldest,
-        FileOrder::Name => Sort::Name,
-        FileOrder::Largest => Sort::Largest,
-        FileOrder::Smallest => Sort::Smallest,
     }
 }

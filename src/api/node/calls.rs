@@ -1,9 +1,12 @@
 //! The calls of central and of other nodes. Each is checked against its ticket by the
 //! service; a missing ticket is as wrong as a forged one.
 
+use std::future::{Ready, ready};
+
 use actix_web::body::SizedStream;
+use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, Resource, Route, Scope, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Route, Scope, web};
 use serde::Deserialize;
 
 use super::{ApiError, ProblemKind};
@@ -18,6 +21,31 @@ use crate::wire::node::{Inventory, NodeStatus, OffsetAnswer, PrepareAnswer};
 const MAX_DOCUMENT_BYTES: usize = 4 << 20;
 
 type Service = web::Data<NodeService>;
+
+/// A call about one upload: which, and by whose ticket.
+struct Call {
+    request: HttpRequest,
+    upload: UploadId,
+}
+
+impl Call {
+    fn ticket(&self) -> Option<&str> {
+        ticket(&self.request)
+    }
+}
+
+impl FromRequest for Call {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let upload = request.match_info().get("upload").and_then(|text| text.parse().ok());
+        ready(match upload {
+            Some(upload) => Ok(Self { request: request.clone(), upload }),
+            None => Err(ApiError::new(ProblemKind::BadRequest, "this is no upload id")),
+        })
+    }
+}
 
 pub(super) fn scope() -> Scope {
     web::scope("/n/v1")
@@ -46,29 +74,23 @@ fn post(path: &str, route: Route) -> Resource {
 
 async fn write(
     service: Service,
-    request: HttpRequest,
-    upload: web::Path<String>,
+    call: Call,
     body: web::Payload,
 ) -> Result<web::Json<PrepareAnswer>, ApiError> {
-    Ok(web::Json(service.write(ticket(&request), read_id(&upload)?, body).await?))
+    Ok(web::Json(service.write(call.ticket(), call.upload, body).await?))
 }
 
 async fn copy(
     service: Service,
-    request: HttpRequest,
-    upload: web::Path<String>,
+    call: Call,
     body: web::Payload,
 ) -> Result<web::Json<PrepareAnswer>, ApiError> {
     let body = read_document(body, MAX_DOCUMENT_BYTES).await?;
-    Ok(web::Json(service.copy(ticket(&request), read_id(&upload)?, &body).await?))
+    Ok(web::Json(service.copy(call.ticket(), call.upload, &body).await?))
 }
 
-async fn open(
-    service: Service,
-    request: HttpRequest,
-    upload: web::Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    let opened = service.open(ticket(&request), read_id(&upload)?).await?;
+async fn open(service: Service, call: Call) -> Result<HttpResponse, ApiError> {
+    let opened = service.open(call.ticket(), call.upload).await?;
     let status = if opened.is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok(HttpResponse::build(status).json(opened.answer))
 }
@@ -82,52 +104,37 @@ struct AppendQuery {
 
 async fn append(
     service: Service,
-    request: HttpRequest,
-    upload: web::Path<String>,
+    call: Call,
     body: web::Payload,
 ) -> Result<web::Json<OffsetAnswer>, ApiError> {
-    let query = web::Query::<AppendQuery>::from_query(request.query_string()).map_err(|_| {
+    let query = web::Query::<AppendQuery>::from_query(call.request.query_string()).map_err(|_| {
         ApiError::new(ProblemKind::BadRequest, "`offset` is a number of bytes, `checksum` a SHA-1")
     })?;
     let AppendQuery { offset, checksum } = query.into_inner();
     let part = PartStart { offset, checksum };
-    Ok(web::Json(service.append(ticket(&request), read_id(&upload)?, part, body).await?))
+    Ok(web::Json(service.append(call.ticket(), call.upload, part, body).await?))
 }
 
-async fn offset(
-    service: Service,
-    request: HttpRequest,
-    upload: web::Path<String>,
-) -> Result<web::Json<OffsetAnswer>, ApiError> {
-    Ok(web::Json(service.offset(ticket(&request), read_id(&upload)?).await?))
+async fn offset(service: Service, call: Call) -> Result<web::Json<OffsetAnswer>, ApiError> {
+    Ok(web::Json(service.offset(call.ticket(), call.upload).await?))
 }
 
 async fn prepare(
     service: Service,
-    request: HttpRequest,
-    upload: web::Path<String>,
+    call: Call,
     body: web::Payload,
 ) -> Result<web::Json<PrepareAnswer>, ApiError> {
     let body = read_document(body, MAX_DOCUMENT_BYTES).await?;
-    Ok(web::Json(service.prepare(ticket(&request), read_id(&upload)?, &body).await?))
+    Ok(web::Json(service.prepare(call.ticket(), call.upload, &body).await?))
 }
 
-async fn fill(
-    service: Service,
-    request: HttpRequest,
-    upload: web::Path<String>,
-    body: web::Payload,
-) -> Result<web::Json<OffsetAnswer>, ApiError> {
+async fn fill(service: Service, call: Call, body: web::Payload) -> Result<web::Json<OffsetAnswer>, ApiError> {
     let body = read_document(body, MAX_DOCUMENT_BYTES).await?;
-    Ok(web::Json(service.fill(ticket(&request), read_id(&upload)?, &body).await?))
+    Ok(web::Json(service.fill(call.ticket(), call.upload, &body).await?))
 }
 
-async fn read_session(
-    service: Service,
-    request: HttpRequest,
-    upload: web::Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    let content = service.read_session(ticket(&request), read_id(&upload)?).await?;
+async fn read_session(service: Service, call: Call) -> Result<HttpResponse, ApiError> {
+    let content = service.read_session(call.ticket(), call.upload).await?;
     let size = content.size();
     Ok(HttpResponse::Ok()
         .content_type("application/octet-stream")
@@ -135,23 +142,14 @@ async fn read_session(
         .body(SizedStream::new(size, Box::pin(content.stream(0..size)))))
 }
 
-async fn finish(
-    service: Service,
-    request: HttpRequest,
-    upload: web::Path<String>,
-    body: web::Payload,
-) -> Result<HttpResponse, ApiError> {
+async fn finish(service: Service, call: Call, body: web::Payload) -> Result<HttpResponse, ApiError> {
     let body = read_document(body, MAX_DOCUMENT_BYTES).await?;
-    service.finish(ticket(&request), read_id(&upload)?, &body).await?;
+    service.finish(call.ticket(), call.upload, &body).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-async fn abort(
-    service: Service,
-    request: HttpRequest,
-    upload: web::Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    service.abort(ticket(&request), read_id(&upload)?).await?;
+async fn abort(service: Service, call: Call) -> Result<HttpResponse, ApiError> {
+    service.abort(call.ticket(), call.upload).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -185,8 +183,4 @@ fn ticket(request: &HttpRequest) -> Option<&str> {
     let mut values = request.headers().get_all(TICKET_HEADER);
     let ticket = values.next()?.to_str().ok()?;
     values.next().is_none().then_some(ticket)
-}
-
-fn read_id(text: &str) -> Result<UploadId, ApiError> {
-    text.parse().map_err(|_| ApiError::new(ProblemKind::BadRequest, "this is no upload id"))
 }

@@ -4,8 +4,8 @@ use actix_web::{HttpRequest, web};
 use serde::Deserialize;
 
 use crate::api::common::{ApiError, ProblemKind, Site, file_object};
-use crate::domain::{FileId, Viewer};
-use crate::service::central::{Cursor, FileOrder};
+use crate::domain::{FileId, FileOrder, Viewer};
+use crate::service::central::Cursor;
 use crate::wire::api::{File, Files};
 
 /// The query of the list.

@@ -108,7 +108,7 @@ async fn create(
         .insert_header(("Upload-Expires", fields::expires(upload.expires_at)));
     if !has_part {
         if size == 0 {
-            site.resumable.resume(upload.upload).await?;
+            kept(&site, upload.upload, site.resumable.resume(upload.upload).await).await?;
             answer.insert_header(("Upload-Offset", "0"));
         }
         return Ok(answer.finish());
@@ -120,9 +120,20 @@ async fn create(
             tracing::debug!(%error, "an upload's first part was not taken");
             site.resumable.look(upload.upload).await.ok().and_then(|look| look.offset()).unwrap_or(0)
         }
-        Err(error) => return Err(error.into()),
+        failed => kept(&site, upload.upload, failed).await?.offset,
     };
     Ok(answer.insert_header(("Upload-Offset", offset.to_string())).finish())
+}
+
+/// What a creation came to. The sender of one that failed never learns its address, so nobody could go on
+/// with it or end it: its space is given back now.
+async fn kept<T>(site: &Site, upload: UploadId, result: Result<T, ResumeError>) -> Result<T, ApiError> {
+    if result.is_err()
+        && let Err(error) = site.resumable.terminate(upload).await
+    {
+        tracing::debug!(%error, "an upload that was not begun is left to its expiry");
+    }
+    Ok(result?)
 }
 
 /// How far an upload is, to go on from there.

@@ -7,6 +7,7 @@ use indicatif::HumanBytes;
 use super::error::printable;
 use super::http::{host_of, read_body};
 use super::{ClientError, Console, Server, Target};
+use crate::domain::FileOrder;
 use crate::wire::api::{Blob, Choice, Files};
 
 /// The most files that one call asks for.
@@ -20,7 +21,7 @@ pub async fn ls(
     server: Server,
     console: &Console,
     query: Option<&str>,
-    sort: Option<&str>,
+    sort: FileOrder,
     limit: u64,
     json: bool,
 ) -> Result<(), ClientError> {
@@ -31,6 +32,8 @@ pub async fn ls(
         {
             let mut pairs = url.query_pairs_mut();
             pairs.append_pair("limit", &left.min(PAGE_FILES).to_string());
+            // Not the usual one, so that an older server is not asked for what it does not know.
+            let sort = (sort != FileOrder::default()).then(|| sort.code());
             for (key, value) in [("query", query), ("sort", sort), ("after", after.as_deref())] {
                 if let Some(value) = value {
                     pairs.append_pair(key, value);

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::cluster::membership::{Member, Membership};
-use crate::domain::{FileId, Sha1, Timestamp, Viewer};
+use crate::domain::{FileId, FileOrder, Sha1, Timestamp, Viewer};
 use crate::ledger::{
-    Cursor, FileOrder, FileRecord, Ledger, LedgerError, NodeWithCounts, Page, Pieces, Replica, ReplicaState,
-    Totals, VisibleBlob,
+    Cursor, FileRecord, Ledger, LedgerError, NodeWithCounts, Page, Pieces, Replica, ReplicaState, Totals,
+    VisibleBlob,
 };
 use crate::metrics::Standing;
 

@@ -18,7 +18,7 @@ use crate::wire::node::{FileOnBlob, FinishRequest};
 
 // What the services answer with, for the adapters, which know no ledger and no GeoIP database.
 pub use crate::geo::{ClientAddress, ClientAddresses, KnownBy, Origin, is_near};
-pub use crate::ledger::{Cursor, FileOrder, FileRecord, LedgerError, ReplicaState, VisibleBlob};
+pub use crate::ledger::{Cursor, FileRecord, LedgerError, ReplicaState, VisibleBlob};
 
 /// What a node is told when a session of a blob with these files is to be finished.
 fn finish_request(sha1: crate::domain::Sha1, generation: Generation, files: &[FileRecord]) -> FinishRequest {

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::domain::InlineKind;
+use crate::domain::{FileOrder, InlineKind};
 
 const HOSTILE: &str = "\"><script>alert(1)</script>'&.html";
 
@@ -93,7 +93,7 @@ fn hostile_names_stay_text_on_every_page() {
         FilesPage {
             shell: shell(),
             query: HOSTILE.to_owned(),
-            sort: Sort::Name,
+            sort: FileOrder::Name,
             files: vec![row],
             total_files: 1,
             next: Some(HOSTILE.to_owned()),
@@ -302,7 +302,7 @@ fn paging_keeps_the_search() {
     let page = FilesPage {
         shell: shell(),
         query: "a&b c".to_owned(),
-        sort: Sort::Largest,
+        sort: FileOrder::Largest,
         files: vec![FileRow::default()],
         total_files: 1,
         next: Some("x/y".to_owned()),
@@ -321,7 +321,7 @@ fn empty_lists_say_what_to_do() {
         let page = FilesPage {
             shell: shell(),
             query: query.to_owned(),
-            sort: Sort::Newest,
+            sort: FileOrder::Newest,
             files: vec![],
             total_files: 0,
             next: None,

@@ -3,7 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::get;
-use crate::domain::Sha1;
+use crate::domain::{FileOrder, Sha1};
 use crate::role::client::fake::{Fake, Fault, console};
 use crate::role::client::{ClientError, Question, Target, health, info, ls};
 
@@ -268,7 +268,7 @@ async fn files_are_listed_page_by_page() {
     }
     for (limit, lines, calls) in [(0, 0, 0), (1, 1, 1), (2, 2, 1), (3, 3, 2), (5, 5, 3), (50, 5, 3)] {
         let (console, out, notes) = console();
-        ls(fake.server(), &console, Some("e"), None, limit, false).await.unwrap();
+        ls(fake.server(), &console, Some("e"), FileOrder::default(), limit, false).await.unwrap();
         let text = out.text();
         let listed: Vec<_> = text.lines().collect();
         assert_eq!(listed.len(), lines.min(5), "{text}");
@@ -276,7 +276,7 @@ async fn files_are_listed_page_by_page() {
         assert_eq!(notes.text().contains("there are more"), (1..5).contains(&limit), "{limit}");
     }
     let (console, out, _) = console();
-    ls(fake.server(), &console, None, None, 50, true).await.unwrap();
+    ls(fake.server(), &console, None, FileOrder::default(), 50, true).await.unwrap();
     let first: crate::wire::api::File = serde_json::from_str(out.text().lines().next().unwrap()).unwrap();
     assert_eq!(first.name, "e1");
 }
