@@ -25,6 +25,8 @@ from outsider import Gone, Load, Outsider, Stats, Store
 PLACES = ["new-york", "toronto", "amsterdam", "bangalore", "singapore"]
 STACK, IMAGE, NEXT = "closeby", "closeby:latest", "closeby:next"
 CENTRAL = "new-york"
+# The node whose disk moves, and the place that comes onto the machine which that leaves free.
+MOVED, ADDED = "singapore", "oslo"
 
 # The last numbers of outsiders' addresses, and the places that the test's database gives them.
 PEOPLE = {
@@ -69,7 +71,8 @@ class Test:
 
     def __init__(self, machines, binary):
         self.machines, self.binary = machines, binary
-        self.kept = []
+        self.kept, self.large = [], []  # (link, SHA-256)
+        self.machine_of = {place: place for place in PLACES}
 
     # --- making the Swarm
 
@@ -109,9 +112,9 @@ class Test:
 
     # --- deploying
 
-    def deploy(self, *more):
+    def deploy(self, *more, stack="swarm-stack.yml"):
         """`docker stack deploy`; what it says on stderr."""
-        files = ["-c", "swarm-stack.yml"] + [word for file in more for word in ("-c", file)]
+        files = [word for file in (stack, *more) for word in ("-c", file)]
         command = ["/usr/bin/docker", "--host", f"unix://{self.manager.root}/docker.sock",
                    "stack", "deploy", "--resolve-image", "never", *files, STACK]
         quiet = {key: value for key, value in os.environ.items() if not key.startswith("CLOSEBY_")}
@@ -168,11 +171,15 @@ configs:
         return {re.sub(r"\W", "-", node["place"]["name"].lower()): node for node in listed}
 
     def wait_for_nodes(self, seconds=90):
-        """Waits until all five nodes are healthy; how long that took."""
+        """Waits until all nodes are healthy; how long that took."""
         def all_healthy():
             nodes = self.nodes()
-            return len(nodes) == len(PLACES) and all(node["healthy"] for node in nodes.values())
-        return until("five healthy nodes", seconds, all_healthy)[1]
+            return len(nodes) == len(self.machine_of) and all(node["healthy"] for node in nodes.values())
+        return until("healthy nodes", seconds, all_healthy)[1]
+
+    def ids(self):
+        """Who is at each place: place -> node id."""
+        return {place: node["id"] for place, node in self.nodes().items()}
 
     # --- the checks
 
@@ -276,15 +283,15 @@ configs:
     def blob_file(self, place, link):
         """A copy's file on a machine's disk."""
         sha1 = self.sha1(link)
-        volume = self.machines.engines[place].volume(f"{STACK}_{place}")
+        volume = self.machines.engines[self.machine_of[place]].volume(f"{STACK}_{place}")
         return os.path.join(volume, "blobs", sha1[:2], sha1[2:4], sha1)
 
     def copies_on_disk(self, link):
-        """On which machines' disks a content lies, over all volumes of all engines."""
+        """At which places a content lies, over all volumes of all engines' disks."""
         sha1 = self.sha1(link)
-        found = []
+        found, place_of = [], {machine: place for place, machine in self.machine_of.items()}
         for name, engine in self.machines.engines.items():
-            found += [name for _ in glob.glob(engine.volume("*") + f"/blobs/{sha1[:2]}/{sha1[2:4]}/{sha1}")]
+            found += [place_of.get(name, name) for _ in glob.glob(engine.volume("*") + f"/blobs/{sha1[:2]}/{sha1[2:4]}/{sha1}")]
         return found
 
     def check_a_machine_dies(self):
@@ -376,6 +383,7 @@ configs:
             content = random.Random(9000 + number).randbytes(24_000_000)
             _, link = self.outsider.do(self.store.upload, content, f"large-{number}.bin", self.person())
             large.append((link, hashlib.sha256(content).hexdigest()))
+        self.large = large
         self.kept += large
         load = Load(self.store, [self.person(last) for last in (101, 102, 103, 104)], self.kept, large)
         until("a load that runs", 20, lambda: load.uploads.done >= 20 and load.downloads.done >= 20)
@@ -431,7 +439,7 @@ configs:
     def check_redeployment(self):
         """The stack is removed and deployed again."""
         volumes = {name: engine.docker("volume", "ls", "--quiet") for name, engine in self.machines.engines.items()}
-        before = {place: node["id"] for place, node in self.nodes().items()}
+        before = self.ids()
         self.manager.docker("stack", "rm", STACK)
 
         def is_gone():
@@ -445,13 +453,84 @@ configs:
         self.deploy(self.overlay())
         until("six running services", 90, lambda: len(self.tasks()) == 6)
         self.wait_for_nodes()
-        check({place: node["id"] for place, node in self.nodes().items()} == before, "deployed again, every node is the one it was")
+        check(self.ids() == before, "deployed again, every node is the one it was")
         self.check_everything_is_there("after stack rm and deploy")
+
+    def check_a_disk_moves(self):
+        """A node's volume is brought to another machine, while people upload and download."""
+        old, new, volume = self.machines.engines[MOVED], self.machines.engines["spare"], f"{STACK}_{MOVED}"
+        before = self.ids()
+        theirs = [link for link, _ in self.kept[:60] if MOVED in self.replicas(link)]
+        load = Load(self.store, [self.person(last) for last in (101, 102)], self.kept, self.large)
+        try:
+            until("a load that runs", 20, lambda: load.uploads.done >= 5 and load.downloads.done >= 5)
+            begun = time.monotonic()
+            self.manager.docker("service", "scale", "--detach", f"{volume}=0")
+            until(f"{MOVED}'s end", 60, lambda: not old.docker(
+                "ps", "--quiet", "--filter", f"label=com.docker.swarm.service.name={volume}").strip())
+            new.docker("volume", "create", volume)
+            run("cp", "--archive", f"{old.volume(volume)}/.", new.volume(volume))
+            self.manager.docker("node", "update", "--label-rm", "closeby.place", MOVED)
+            self.manager.docker("node", "update", "--label-add", f"closeby.place={MOVED}", "spare")
+            self.manager.docker("service", "scale", "--detach", f"{volume}=1")
+            self.machine_of[MOVED] = "spare"
+            until(f"{MOVED} on the other machine", 60, lambda: self.tasks().get(MOVED) == "spare")
+            until(f"{MOVED}'s new address", 60, lambda: self.nodes()[MOVED]["public_url"].startswith("http://spare:"))
+            self.wait_for_nodes()
+            took = time.monotonic() - begun
+        finally:
+            load.end()
+        check(self.ids() == before, f"{MOVED}'s disk moved to another machine, and it is the node it was ({took:.0f} s)")
+        say(f"    uploads: {load.uploads}; downloads: {load.downloads}; slow downloads: {load.slow}")
+        failed = load.uploads.failed + load.downloads.failed + load.slow.failed
+        check(not failed, f"meanwhile no upload and no download failed after its retries {failed[:3] or ''}")
+        run("rm", "--recursive", old.volume(volume))
+        old.docker("volume", "rm", volume)
+        wrong = [link for link in theirs if MOVED not in self.replicas(link) or MOVED not in self.copies_on_disk(link)]
+        check(theirs and not wrong, f"central knows the {len(theirs)} files that were looked at where they are now {wrong[:3] or ''}")
+        self.check_everything_is_there("after the disk moved")
+
+    def check_a_place_is_added(self):
+        """The block in the stack file's comment, on a machine that is free."""
+        with open("swarm-stack.yml") as file:
+            text = file.read()
+        block = re.search(rf"^#   {ADDED}:\n(?:#   .*\n)+", text, re.M).group()
+        block = re.sub(r"^# ", "", block, flags=re.M)
+        folder = os.path.join(self.machines.folder, "six-places")
+        shutil.copytree("deploy/swarm", os.path.join(folder, "deploy", "swarm"))
+        stack = os.path.join(folder, "swarm-stack.yml")
+        with open(stack, "w") as file:
+            file.write(text.replace("\nnetworks:\n", f"\n{block}\nnetworks:\n", 1))
+        before, tasks = self.ids(), self.task_ids()
+        self.manager.docker("node", "update", "--label-add", f"closeby.place={ADDED}", MOVED)
+        self.machine_of[ADDED] = MOVED
+        begun = time.monotonic()
+        self.deploy(self.overlay(), stack=stack)
+        until(f"{ADDED}'s task", 60, lambda: self.tasks().get(ADDED) == MOVED)
+        self.wait_for_nodes()
+        took = time.monotonic() - begun
+        after, now = self.ids(), self.task_ids()
+        check({place: after[place] for place in before} == before and {name: now[name] for name in tasks} == tasks,
+              f"a sixth place was added by the block of the comment ({took:.0f} s), and no other service was restarted")
+
+        def comes_there():
+            content = os.urandom(50_000)
+            _, link = self.outsider.do(self.store.upload, content, "for-any-place.bin", self.person())
+            self.kept.append((link, hashlib.sha256(content).hexdigest()))
+            return ADDED in self.replicas(link) and ADDED in self.copies_on_disk(link)
+        until(f"an upload with a copy in {ADDED}", 60, comes_there)
+        check(True, f"{ADDED} takes its share of the uploads")
+
+    def task_ids(self):
+        """The running task of each service: service -> id."""
+        listed = self.manager.docker("stack", "ps", STACK, "--filter", "desired-state=running", "--no-trunc",
+                                     "--format", "{{.Name}} {{.ID}}")
+        return dict(line.split() for line in listed.splitlines())
 
     def check_central_moves(self):
         """Central's machine is given up; another one takes over with a copy of the ledger and the secrets."""
         old, new, volume = self.machines.engines[CENTRAL], self.machines.engines["spare"], f"{STACK}_central"
-        before = {place: node["id"] for place, node in self.nodes().items()}
+        before = self.ids()
         container = old.docker("ps", "--quiet", "--filter", f"label=com.docker.swarm.service.name={volume}").strip()
         old.docker("exec", container, "/usr/local/bin/closeby", "backup", "/data/backup")
         folder = os.path.join(self.machines.folder, "backup")
@@ -471,7 +550,7 @@ configs:
         former, self.store = self.store.base, Store(self.outsider, "http://spare:8080")
         self.kept = [(link.replace(former, self.store.base, 1), sha256) for link, sha256 in self.kept]
         self.wait_for_nodes()
-        check({place: node["id"] for place, node in self.nodes().items()} == before,
+        check(self.ids() == before,
               "central moved to another engine with a backup and knows every node")
         self.check_everything_is_there("after central moved")
         status, _ = self.outsider.do(self.store.upload, os.urandom(100_000), "after-the-move.bin", self.person())
@@ -486,6 +565,8 @@ configs:
         self.check_bad_update()
         self.check_update()
         self.check_redeployment()
+        self.check_a_disk_moves()
+        self.check_a_place_is_added()
         self.check_central_moves()
 
     def tell(self):
