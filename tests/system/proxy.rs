@@ -1,8 +1,8 @@
-//! `deploy/nginx.conf`, in a real nginx before a real central.
+//! `deploy/nginx.conf` and `deploy/Caddyfile`, in a real nginx and a real Caddy before a real central.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use futures_util::StreamExt as _;
@@ -18,9 +18,16 @@ use crate::support::{Cluster, Options, content, location, poll};
 const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
 
 /// Ended with the test.
-struct Nginx(Child);
+struct Proxy(Child);
 
-impl Drop for Nginx {
+impl Proxy {
+    fn run(command: &mut Command, package: &str) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        Self(child.unwrap_or_else(|error| panic!("{error}: install {package}, as scripts/test does")))
+    }
+}
+
+impl Drop for Proxy {
     fn drop(&mut self) {
         // Its workers end with it, unless it is killed.
         let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
@@ -28,20 +35,36 @@ impl Drop for Nginx {
     }
 }
 
-/// The file as it is, with this test's names in it.
-fn start(folder: &Path, central: SocketAddr, plain: SocketAddr, secure: SocketAddr) -> Nginx {
-    let mut file = include_str!("../../deploy/nginx.conf").to_owned();
-    for (given, here) in [
+/// Where things are in one test.
+struct Site {
+    /// Certificate and key, as `fullchain.pem` and `key.pem`, and all that the proxy writes.
+    folder: PathBuf,
+    central: SocketAddr,
+    plain: SocketAddr,
+    secure: SocketAddr,
+}
+
+/// A file as it is, with this test's names in it.
+fn with_names(file: &str, names: &[(&str, String)]) -> String {
+    let mut file = file.to_owned();
+    for (given, here) in names {
+        assert!(file.contains(given), "{given}");
+        file = file.replace(given, here);
+    }
+    file
+}
+
+fn nginx(site: &Site) -> Proxy {
+    let Site { folder, central, plain, secure } = site;
+    let names = [
         ("server 127.0.0.1:8080;", format!("server {central};")),
         ("listen 80;", format!("listen {plain};")),
         ("listen 443 ssl", format!("listen {secure} ssl")),
         ("https://$host$request_uri", format!("https://{secure}$request_uri")),
         ("server_name files.example;", format!("server_name {HOST};")),
         ("/etc/closeby/tls", folder.display().to_string()),
-    ] {
-        assert!(file.contains(given), "{given}");
-        file = file.replace(given, &here);
-    }
+    ];
+    let file = with_names(include_str!("../../deploy/nginx.conf"), &names);
     let at = folder.display();
     let whole = format!(
         "daemon off; pid {at}/pid; error_log {at}/error.log; worker_processes 1; events {{}}\n\
@@ -50,16 +73,27 @@ fn start(folder: &Path, central: SocketAddr, plain: SocketAddr, secure: SocketAd
     );
     fs::write(folder.join("nginx.conf"), whole).unwrap();
     let program = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
-    let child = Command::new(program)
-        .arg("-c")
-        .arg(folder.join("nginx.conf"))
-        .arg("-p")
-        .arg(folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("nginx runs: install the package nginx-light, as scripts/test does");
-    Nginx(child)
+    let mut command = Command::new(program);
+    Proxy::run(command.arg("-c").arg(folder.join("nginx.conf")).arg("-p").arg(folder), "nginx-light")
+}
+
+fn caddy(site: &Site) -> Proxy {
+    let Site { folder, central, plain, secure } = site;
+    let names = [
+        ("files.example {", format!("{HOST} {{\n\tbind {HOST}")),
+        ("/etc/closeby/tls", folder.display().to_string()),
+        ("reverse_proxy 127.0.0.1:8080", format!("reverse_proxy {central}")),
+    ];
+    let file = with_names(include_str!("../../deploy/Caddyfile"), &names);
+    let global = format!(
+        "{{\n\tadmin off\n\thttp_port {}\n\thttps_port {}\n\tservers {{\n\t\tprotocols h1 h2\n\t}}\n}}\n",
+        plain.port(),
+        secure.port()
+    );
+    fs::write(folder.join("Caddyfile"), global + &file).unwrap();
+    let mut command = Command::new("caddy");
+    command.args(["run", "--adapter", "caddyfile", "--config"]).arg(folder.join("Caddyfile"));
+    Proxy::run(command.env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder), "caddy")
 }
 
 fn free() -> SocketAddr {
@@ -67,15 +101,24 @@ fn free() -> SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_pass_a_proxy_as_they_come_and_addresses_are_the_persons() {
+async fn bytes_pass_nginx_as_they_come_and_addresses_are_the_persons() {
+    passes(nginx).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_pass_caddy_as_they_come_and_addresses_are_the_persons() {
+    passes(caddy).await;
+}
+
+async fn passes(start: fn(&Site) -> Proxy) {
     let (plain, secure) = (free(), free());
     let options = Options { public_url: Some(format!("https://{secure}")), ..Options::default() };
     let cluster = Cluster::with(options).await;
-    let folder = cluster.scratch("nginx");
+    let folder = cluster.scratch("proxy");
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed([HOST.to_string()]).unwrap();
     fs::write(folder.join("fullchain.pem"), cert.pem()).unwrap();
     fs::write(folder.join("key.pem"), signing_key.serialize_pem()).unwrap();
-    let nginx = start(&folder, cluster.central_address(), plain, secure);
+    let proxy = start(&Site { folder, central: cluster.central_address(), plain, secure });
     let http = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
@@ -83,10 +126,12 @@ async fn bytes_pass_a_proxy_as_they_come_and_addresses_are_the_persons() {
         .build()
         .unwrap();
     let base = format!("https://{secure}");
-    let page = poll("nginx", || async { http.get(&base).send().await.ok() }).await;
+    let page = poll("the proxy", || async { http.get(&base).send().await.ok() }).await;
     assert_eq!((page.status(), page.version()), (StatusCode::OK, Version::HTTP_2));
     let answer = http.get(format!("http://{plain}/files?query=x")).send().await.unwrap();
-    assert_eq!(location(&answer), format!("{base}/files?query=x"));
+    // Caddy takes its own port for one that another machine maps to 443, and does not say it.
+    let led = location(&answer).replace(&base, &format!("https://{HOST}"));
+    assert_eq!(led, format!("https://{HOST}/files?query=x"));
     for path in ["/metrics", "/cluster/v1/heartbeat"] {
         assert_eq!(http.get(format!("{base}{path}")).send().await.unwrap().status(), StatusCode::NOT_FOUND);
     }
@@ -114,12 +159,12 @@ async fn bytes_pass_a_proxy_as_they_come_and_addresses_are_the_persons() {
     let link = object["url"].as_str().unwrap();
     assert!(link.starts_with(&base), "{object}");
 
-    // A claim moves nobody: what counts is the address that came to nginx, which has no place.
+    // A claim moves nobody: what counts is the address that came to the proxy, which has no place.
     let sha1 = object["sha1"].as_str().unwrap();
     let asked =
         http.get(format!("{base}/api/v1/blobs/{sha1}/replicas")).header("x-forwarded-for", "203.5.76.1");
     let choice: Value = asked.send().await.unwrap().json().await.unwrap();
     assert_eq!(choice["client"]["known_by"], "central", "{choice}");
-    drop(nginx);
+    drop(proxy);
     cluster.stop().await;
 }
