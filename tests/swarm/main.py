@@ -76,8 +76,8 @@ class Test:
 
     # --- making the Swarm
 
-    def make_swarm(self):
-        """A machine for each place, and one more that no label names."""
+    def make_engines(self):
+        """A machine for each place, and one more that no label names; all have the image."""
         self.machines.connect([*PEOPLE, PROXY])
         for name in [*PLACES, "spare"]:
             self.machines.add(name)
@@ -91,6 +91,12 @@ class Test:
         images.build(self.manager, NEXT, "two")
         images.spread(self.manager, [engine for engine in engines.values() if engine is not self.manager], [IMAGE, NEXT])
         say(f"the image is {size / 1e6:.1f} MB, built by the classic builder, and imported into each engine")
+        self.outsider = Outsider(self.machines.outside, {name: engine.address for name, engine in engines.items()})
+        self.store = Store(self.outsider, f"http://{CENTRAL}:8080")
+
+    def make_swarm(self):
+        """Labels and secrets, as the stack file says."""
+        engines = self.machines.engines
         self.manager.docker("swarm", "init", "--advertise-addr", self.manager.address)
         token = self.manager.docker("swarm", "join-token", "--quiet", "worker").strip()
         for engine in engines.values():
@@ -103,8 +109,6 @@ class Test:
         for secret in ("signing-root", "join-secret"):
             self.manager.docker("secret", "create", f"closeby-{secret}", "-", stdin=os.urandom(32).hex().encode())
         say("the Swarm is made, labelled, and has its secrets")
-        self.outsider = Outsider(self.machines.outside, {name: engine.address for name, engine in engines.items()})
-        self.store = Store(self.outsider, f"http://{CENTRAL}:8080")
 
     def person(self, last=101):
         """An outsider's address."""
@@ -182,6 +186,35 @@ configs:
         return {place: node["id"] for place, node in self.nodes().items()}
 
     # --- the checks
+
+    def check_one_machine(self):
+        """deploy/compose.yml, as its comment says, on a machine that is in no Swarm yet."""
+        engine = self.machines.engines["spare"]
+        folder = os.path.join(self.machines.folder, "one-machine")
+        shutil.copytree("deploy", folder)
+        os.mkdir(os.path.join(folder, "secrets"), 0o700)
+        for secret in ("signing-root", "join-secret"):
+            path = os.path.join(folder, "secrets", secret)
+            with open(path, "w") as file:
+                file.write(os.urandom(32).hex() + "\n")
+            os.chmod(path, 0o444)
+
+        def compose(*words):
+            run("docker-compose", "--project-name", "closeby", "--file", os.path.join(folder, "compose.yml"), *words,
+                env={"DOCKER_HOST": f"unix://{engine.root}/docker.sock"})
+        begun = time.monotonic()
+        compose("up", "--detach", "--no-build")
+        people = Outsider(self.machines.outside, {"localhost": engine.address})
+        store, content = Store(people, "http://localhost:8080"), os.urandom(300_000)
+        until("a store on one machine", 60, lambda: people.do(store.get, "/readyz", self.person()).status == 200)
+        status, link = people.do(store.upload, content, "one-machine.bin", self.person())
+        sha1 = self.sha1(link)
+        volumes = [engine.volume(f"closeby_{place}") for place in ("amsterdam", "new-york")]
+        copies = [os.path.exists(os.path.join(volume, "blobs", sha1[:2], sha1[2:4], sha1)) for volume in volumes]
+        again, _ = people.do(store.download, link, self.person())
+        compose("down", "--volumes")
+        check(status == 201 and copies == [True, True] and again == content,
+              f"deploy/compose.yml: a store on one machine, started, used and stopped in {time.monotonic() - begun:.0f} s")
 
     def check_deployment(self):
         """The file as it is, without warnings; everything where its label says."""
@@ -558,6 +591,8 @@ configs:
 
     def run(self):
         """All of it."""
+        self.make_engines()
+        self.check_one_machine()
         self.make_swarm()
         self.check_deployment()
         self.check_files()
