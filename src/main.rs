@@ -2,20 +2,22 @@
 
 use std::fmt::Display;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
 use closeby::cli::{
-    CentralArgs, Cli, Command, ConfigAction, ConfigArgs, ConfigRole, DemoArgs, LogFormat, NodeArgs, PutArgs,
+    CentralArgs, Cli, Command, ConfigAction, ConfigArgs, ConfigRole, DemoArgs, LedgerArgs, LogFormat,
+    NodeArgs, PutArgs, TokenAction,
 };
-use closeby::config::{self, CentralConfig, ConfigError, NodeConfig};
+use closeby::config::{self, CentralConfig, CentralFlags, ConfigError, NodeConfig};
 use closeby::role::central::{Central, Links};
 use closeby::role::client::{self, ClientError, Console, PutOptions, Question, Server};
 use closeby::role::demo::{Demo, DemoOptions};
 use closeby::role::node::Node;
-use closeby::role::upkeep;
+use closeby::role::{tokens, upkeep};
 use closeby::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -104,6 +106,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Put(args) => put(&console, args).await?,
         Command::Backup(args) => upkeep::back_up(&args.data, &args.file).await.map_err(failed)?,
         Command::Restore(args) => upkeep::restore(&args.file, &args.data).await.map_err(failed)?,
+        Command::Token(args) => token(args.action).await?,
         Command::Get(args) => {
             let server = Server::new(args.server.server)?;
             client::get(server, &console, &args.target, args.output.as_deref()).await?;
@@ -123,6 +126,27 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Config(args) => configuration(args, &console)?,
     }
     Ok(())
+}
+
+async fn token(action: TokenAction) -> Result<(), Failure> {
+    match action {
+        TokenAction::New { at, scope, name, expires } => {
+            tokens::new(&data_folder(at)?, scope, name, expires).await.map_err(failed)
+        }
+        TokenAction::List { at } => tokens::list(&data_folder(at)?).await.map_err(failed),
+        TokenAction::Revoke { at, id } => tokens::revoke(&data_folder(at)?, id).await.map_err(failed),
+    }
+}
+
+/// Where a central keeps its ledger.
+fn data_folder(at: LedgerArgs) -> Result<PathBuf, Failure> {
+    match at {
+        LedgerArgs { data: Some(data), .. } => Ok(data),
+        LedgerArgs { data: None, config } => {
+            let flags = CentralFlags::default();
+            Ok(CentralConfig::examine(config.as_deref(), config::environment()?, flags)?.data)
+        }
+    }
 }
 
 async fn put(console: &Console, args: PutArgs) -> Result<(), Failure> {

@@ -5,12 +5,14 @@ mod ledger;
 mod server;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use client::{GetArgs, HealthArgs, InfoArgs, LsArgs, PutArgs, ServerArg};
 pub use ledger::{BackupArgs, RestoreArgs};
 pub use server::{CentralArgs, ConfigAction, ConfigArgs, ConfigRole, DemoArgs, NodeArgs};
+pub use token::{LedgerArgs, TokenAction, TokenArgs};
 
 /// What closeby was told.
 #[derive(Debug, Parser)]
@@ -72,6 +74,8 @@ pub enum Command {
     Backup(BackupArgs),
     /// Put a copy of the ledger where a central will find it.
     Restore(RestoreArgs),
+    /// Make, list and revoke the tokens that people and programs show to be let in.
+    Token(TokenArgs),
     /// Store files and print their links.
     Put(PutArgs),
     /// Download a file from the nearest copy.

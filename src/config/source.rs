@@ -14,7 +14,7 @@ use super::raw::Layer;
 const PREFIX: &str = "CLOSEBY_";
 
 /// Variables that are not configuration: the client's and the logs'.
-const OTHERS: [&str; 3] = ["CLOSEBY_SERVER", "CLOSEBY_LOG", "CLOSEBY_LOG_FORMAT"];
+const OTHERS: [&str; 4] = ["CLOSEBY_SERVER", "CLOSEBY_TOKEN", "CLOSEBY_LOG", "CLOSEBY_LOG_FORMAT"];
 
 /// The folder in which the client keeps what it remembers between runs: `closeby` in
 /// `$XDG_STATE_HOME`, else in `~/.local/state`; none where this person has no home.

@@ -104,6 +104,7 @@ impl UploadId {
 }
 
 id!(FileId, "file id", "A name that a person gave to a blob.");
+id!(TokenId, "token id", "What a token is called where the token itself must not be said.");
 
 /// Which of the keys that can live at once signed something; rises with each rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -118,7 +119,7 @@ impl fmt::Display for KeyId {
 
 /// Random bytes from the operating system.
 #[allow(clippy::expect_used)]
-fn random_bytes<const N: usize>() -> [u8; N] {
+pub(super) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system gives randomness");
     bytes

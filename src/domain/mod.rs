@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, knows of HTTP or reads a clock.
 
+mod access;
 mod digest;
 mod generation;
 mod id;
@@ -11,16 +12,19 @@ mod order;
 mod place;
 mod text;
 mod time;
+mod token;
 
+pub use access::{Access, Entry, UnknownEntry};
 pub use digest::{InvalidDigest, Sha1, Sha256};
 pub use generation::Generation;
-pub use id::{ClusterId, FileId, InvalidId, KeyId, NodeId, UploadId};
+pub use id::{ClusterId, FileId, InvalidId, KeyId, NodeId, TokenId, UploadId};
 pub use inline::{InlineKind, InlineType};
 pub use name::{FileName, InvalidName, MediaType};
 pub use order::{FileOrder, UnknownOrder};
 pub use place::{Coordinates, CountryCode, InvalidPlace, Place};
 pub use text::{InvalidText, Label};
 pub use time::Timestamp;
+pub use token::{InvalidToken, Scope, Scopes, Token, UnknownScope};
 
 /// The length of a piece, in bytes: 4 MiB.
 pub const PIECE_BYTES: u64 = 4 << 20;

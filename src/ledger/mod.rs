@@ -7,6 +7,7 @@
 mod names;
 mod order;
 mod sqlite;
+mod tokens;
 mod uploads;
 
 #[cfg(test)]
@@ -19,11 +20,12 @@ use async_trait::async_trait;
 
 use crate::domain::{
     BlobDigests, ClusterId, FileId, FileName, FileOrder, Generation, KeyId, Label, MediaType, NodeId, Place,
-    Sha1, Sha256, Timestamp, UploadId, Viewer,
+    Sha1, Sha256, Timestamp, TokenId, UploadId, Viewer,
 };
 
 pub use order::{Cursor, InvalidCursor};
 pub use sqlite::{SqliteLedger, back_up, restore};
+pub use tokens::{NewToken, TokenRecord};
 pub use uploads::{NewResumable, Resumable, ResumableEnd, ResumableState};
 
 /// What keeps the ledger from answering.
@@ -42,6 +44,14 @@ pub enum LedgerError {
         found: u32,
         /// The newest this build knows.
         known: u32,
+    },
+    /// No central of this build has opened it yet.
+    #[error("the ledger has schema {found}, this build needs {needed}: start a central of this build first")]
+    TooOld {
+        /// What the database says.
+        found: u32,
+        /// The one this build works on.
+        needed: u32,
     },
     /// The cursor is a place in the list in another order.
     #[error("this place is in the list sorted by `{of}`, not by `{asked}`: begin at its start")]
@@ -444,6 +454,18 @@ pub trait Ledger: Send + Sync + 'static {
     /// Forgets outcomes of uploads decided or ended longer ago than `age`, at most `limit` of them;
     /// says how many.
     async fn forget_outcomes(&self, age: Duration, limit: usize) -> Result<usize>;
+
+    /// Records a token.
+    async fn create_token(&self, token: NewToken) -> Result<()>;
+
+    /// The token with this digest, good or not. One look-up by key.
+    async fn find_token(&self, sha256: Sha256) -> Result<Option<TokenRecord>>;
+
+    /// Every token that was made, in the order in which they were.
+    async fn list_tokens(&self) -> Result<Vec<TokenRecord>>;
+
+    /// Records that a token counts no longer, if it did, and answers with it; none when it is not there.
+    async fn revoke_token(&self, token: TokenId) -> Result<Option<TokenRecord>>;
 
     /// Writes and commits something small.
     async fn check_writable(&self) -> Result<()>;

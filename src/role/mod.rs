@@ -6,4 +6,5 @@ pub mod client;
 pub mod demo;
 pub mod node;
 mod tls;
+pub mod tokens;
 pub mod upkeep;

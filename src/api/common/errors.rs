@@ -26,12 +26,13 @@ impl From<LedgerError> for ApiError {
             LedgerError::Unavailable(_) => {
                 Self::new(ProblemKind::Unavailable, "the ledger does not answer right now: try again soon")
             }
-            LedgerError::Damaged(_) | LedgerError::TooNew { .. } | LedgerError::OtherOrder { .. } => {
-                Self::new(
-                    ProblemKind::Internal,
-                    "the ledger cannot be read: the operator finds the cause in the log",
-                )
-            }
+            LedgerError::Damaged(_)
+            | LedgerError::TooNew { .. }
+            | LedgerError::TooOld { .. }
+            | LedgerError::OtherOrder { .. } => Self::new(
+                ProblemKind::Internal,
+                "the ledger cannot be read: the operator finds the cause in the log",
+            ),
         }
     }
 }

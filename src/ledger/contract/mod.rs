@@ -14,6 +14,7 @@ pub(super) mod nodes;
 pub(super) mod orders;
 pub(super) mod replicas;
 pub(super) mod resumable;
+pub(super) mod tokens;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -65,6 +66,8 @@ macro_rules! suite {
             look_up::what_is_unknown_is_none,
             look_up::a_closed_ledger_fails,
             nodes::nodes_are_recorded_changed_and_listed_by_id,
+            tokens::a_token_is_found_by_its_digest_and_revoked_once,
+            tokens::tokens_are_listed_in_the_order_they_were_made_in,
             counters::the_counters_are_what_is_there_after_anything,
             list::files_come_newest_first_in_pages,
             list::pages_stay_stable_while_files_arrive,

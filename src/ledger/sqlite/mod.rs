@@ -14,6 +14,7 @@ mod rows;
 mod schema;
 mod sorted;
 mod sql;
+mod tokens;
 mod writer;
 
 #[cfg(test)]
@@ -25,14 +26,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::OpenFlags;
+use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    ClusterSettings, Cursor, DecideUpload, Decision, FileOrder, FileRecord, Ledger, NewResumable, NodeRecord,
-    NodeWithCounts, Page, PendingReplica, Pieces, Result, Resumable, ResumableEnd, SessionOutcome, Totals,
-    VisibleBlob,
+    ClusterSettings, Cursor, DecideUpload, Decision, FileOrder, FileRecord, Ledger, LedgerError,
+    NewResumable, NewToken, NodeRecord, NodeWithCounts, Page, PendingReplica, Pieces, Result, Resumable,
+    ResumableEnd, SessionOutcome, TokenRecord, Totals, VisibleBlob,
 };
-use crate::domain::{FileId, FileName, Generation, NodeId, Sha1, Sha256, Timestamp, UploadId, Viewer};
+use crate::domain::{
+    FileId, FileName, Generation, NodeId, Sha1, Sha256, Timestamp, TokenId, UploadId, Viewer,
+};
 pub use backup::{back_up, restore};
 use clock::Clock;
 use readers::Readers;
@@ -56,9 +59,27 @@ impl SqliteLedger {
         Self::open_with_clock(path, Arc::new(Timestamp::system))
     }
 
+    /// Opens the ledger in this file beside a central that may be working on it. Neither the file nor its
+    /// schema is made.
+    ///
+    /// # Errors
+    /// As [`SqliteLedger::open`]; and when there is none, or it was last opened by an older build.
+    pub fn open_beside(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Err(LedgerError::Unavailable(format!(
+                "there is no ledger at {}: start central once",
+                path.display()
+            )));
+        }
+        Self::with_writer(path, schema::open_beside(path)?, Arc::new(Timestamp::system))
+    }
+
     /// Opens it with another source of time.
     pub(in crate::ledger) fn open_with_clock(path: &Path, source: clock::Source) -> Result<Self> {
-        let conn = schema::open_writer(path, OpenFlags::SQLITE_OPEN_CREATE)?;
+        Self::with_writer(path, schema::open_writer(path, OpenFlags::SQLITE_OPEN_CREATE)?, source)
+    }
+
+    fn with_writer(path: &Path, conn: Connection, source: clock::Source) -> Result<Self> {
         Ok(Self {
             cluster: schema::cluster(&conn)?,
             clock: Clock::new(source),
@@ -237,6 +258,24 @@ impl Ledger for SqliteLedger {
     async fn expired_uploads(&self, limit: usize) -> Result<Vec<Resumable>> {
         let now = self.clock.now();
         self.readers.call(move |conn| resumable::expired(conn, now, limit)).await
+    }
+
+    async fn create_token(&self, token: NewToken) -> Result<()> {
+        let now = self.clock.now();
+        self.writer.call(move |conn| tokens::create(conn, now, &token)).await
+    }
+
+    async fn find_token(&self, sha256: Sha256) -> Result<Option<TokenRecord>> {
+        self.readers.call(move |conn| tokens::find(conn, sha256)).await
+    }
+
+    async fn list_tokens(&self) -> Result<Vec<TokenRecord>> {
+        self.readers.call(tokens::all).await
+    }
+
+    async fn revoke_token(&self, token: TokenId) -> Result<Option<TokenRecord>> {
+        let now = self.clock.now();
+        self.writer.call(move |conn| tokens::revoke(conn, now, token)).await
     }
 
     async fn check_writable(&self) -> Result<()> {

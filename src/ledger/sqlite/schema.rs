@@ -10,12 +10,13 @@ use super::sql;
 use crate::domain::ClusterId;
 
 /// What each migration does, in order; `PRAGMA user_version` counts those that were done.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_resumable.sql"),
     include_str!("../../../migrations/sqlite/0003_former.sql"),
     include_str!("../../../migrations/sqlite/0004_senders.sql"),
     include_str!("../../../migrations/sqlite/0005_orders.sql"),
+    include_str!("../../../migrations/sqlite/0006_tokens.sql"),
 ];
 
 /// `PRAGMA application_id` of a ledger: "clby".
@@ -63,6 +64,22 @@ pub(super) fn open_writer(path: &Path, create: OpenFlags) -> Result<Connection> 
     ))?;
     migrate(&mut conn)?;
     Ok(conn)
+}
+
+/// Opens the database of a central that may be working on it, for writing. Its schema is left as it is: a
+/// central of an older build could not start on a newer one.
+pub(super) fn open_beside(path: &Path) -> Result<Connection> {
+    let conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    let found = check_schema(&conn)?;
+    if found < MIGRATIONS.len() {
+        let version = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        return Err(LedgerError::TooOld { found: version(found), needed: version(MIGRATIONS.len()) });
+    }
+    drop(conn);
+    open_writer(path, OpenFlags::empty())
 }
 
 /// Opens the database, which a writer has opened before, for reading.
