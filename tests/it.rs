@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "system/access.rs"]
+mod access;
 #[path = "system/arrows.rs"]
 mod arrows;
 #[path = "system/backup.rs"]

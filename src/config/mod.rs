@@ -21,7 +21,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
-use crate::domain::{Label, Place};
+use crate::domain::{Access, Label, Place};
 use crate::geo::HeaderKind;
 use crate::tickets::{JoinSecret, SigningRoot};
 
@@ -58,6 +58,8 @@ pub struct CentralConfig {
     pub client_address_headers: Vec<HeaderKind>,
     /// Where it stands: what people of an unknown place are counted from.
     pub place: Place,
+    /// Who may do what.
+    pub access: Access,
     /// TLS for people, beside the plain listener.
     pub tls: Option<Tls>,
     /// How it stops.

@@ -50,10 +50,21 @@ layer! {
         trusted_proxies: Option<Vec<String>>,
         client_address_headers: Option<Vec<String>>,
         place: RawPlace,
+        access: Table<RawAccess>,
         tls: Table<RawTls>,
         stop: Table<RawStop>,
         node_out_after_seconds: Option<u64>,
         limits: Table<RawLimits>,
+    }
+}
+
+layer! {
+    /// `access.*` of a central.
+    RawAccess {
+        upload: Option<String>,
+        list: Option<String>,
+        read: Option<String>,
+        explain: Option<String>,
     }
 }
 

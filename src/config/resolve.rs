@@ -8,10 +8,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
-use super::raw::{RawCentral, RawLimits, RawNode, RawNodeLimits, RawPlace, RawStop, RawTls};
+use super::raw::{RawAccess, RawCentral, RawLimits, RawNode, RawNodeLimits, RawPlace, RawStop, RawTls};
 use super::secret::{self, JOIN_SECRET, Missing, SIGNING_ROOT};
 use super::{CentralConfig, ConfigError, Limits, NodeConfig, NodeLimits, Stop, Tls};
-use crate::domain::{Label, Place};
+use crate::domain::{Access, Entry, Label, Place};
 use crate::geo::HeaderKind;
 
 /// Where a central listens when nothing is said.
@@ -72,6 +72,7 @@ pub(super) fn central(raw: RawCentral, missing: Missing) -> Result<CentralConfig
         ));
     }
     let place = place(raw.place)?;
+    let access = access(&raw.access.0)?;
     let tls = tls(raw.tls.0, &public_url)?;
     let stop = stop(&raw.stop.0)?;
     let node_out_after =
@@ -104,6 +105,7 @@ pub(super) fn central(raw: RawCentral, missing: Missing) -> Result<CentralConfig
         trusted_proxies,
         client_address_headers,
         place,
+        access,
         tls,
         stop,
         node_out_after,
@@ -178,6 +180,23 @@ fn path_of(key: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
         return Err(ConfigError::key(key, "is empty: give a path, or leave it out"));
     }
     Ok(path)
+}
+
+/// Who may do what.
+fn access(raw: &RawAccess) -> Result<Access, ConfigError> {
+    let read = |key, given: &Option<String>, default: Entry| match given {
+        None => Ok(default),
+        Some(text) => {
+            text.parse().map_err(|error| ConfigError::key(key, format!("cannot be what is given: {error}")))
+        }
+    };
+    let default = Access::default();
+    Ok(Access {
+        upload: read("access.upload", &raw.upload, default.upload)?,
+        list: read("access.list", &raw.list, default.list)?,
+        read: read("access.read", &raw.read, default.read)?,
+        explain: read("access.explain", &raw.explain, default.explain)?,
+    })
 }
 
 fn stop(raw: &RawStop) -> Result<Stop, ConfigError> {

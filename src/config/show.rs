@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use toml::{Table, Value};
 
 use super::{CentralConfig, NodeConfig, Stop, Tls};
-use crate::domain::Place;
+use crate::domain::{Access, Place};
 
 /// What stands for a secret.
 const HIDDEN: &str = "(hidden)";
@@ -29,6 +29,7 @@ impl CentralConfig {
             ("trusted_proxies", networks(&self.trusted_proxies)),
             ("client_address_headers", Value::Array(self.client_address_headers.iter().map(text).collect())),
             ("node_out_after_seconds", seconds(self.node_out_after)),
+            ("access", Value::Table(access(&self.access))),
             ("stop", Value::Table(stop(self.stop))),
             (
                 "cluster",
@@ -124,6 +125,15 @@ fn tls(given: &Tls) -> Table {
         ("key_file", text(given.key_file.display())),
         ("redirect", Value::Boolean(given.redirect)),
         ("hsts_seconds", seconds(given.hsts.unwrap_or_default())),
+    ])
+}
+
+fn access(given: &Access) -> Table {
+    table([
+        ("upload", text(given.upload)),
+        ("list", text(given.list)),
+        ("read", text(given.read)),
+        ("explain", text(given.explain)),
     ])
 }
 

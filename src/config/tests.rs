@@ -228,7 +228,8 @@ fn unknown_keys_are_named() {
         assert!(error.contains(name), "{error}");
     }
     assert!(setting.node("signing_root = 1", &[]).is_err());
-    setting.central("", &[("CLOSEBY_SERVER", "x"), ("CLOSEBY_LOG", "info"), ("OTHER", "1")]).unwrap();
+    let others = [("CLOSEBY_SERVER", "x"), ("CLOSEBY_TOKEN", "x"), ("CLOSEBY_LOG", "info"), ("OTHER", "1")];
+    setting.central("", &others).unwrap();
 }
 
 #[test]
@@ -281,6 +282,10 @@ fn values_that_cannot_be_are_refused_by_key() {
         ("CLOSEBY_PLACE", "Atlantis", "`place`"),
         ("CLOSEBY_PLACE__LAT", "1", "`place`"),
         ("CLOSEBY_PLACE__COUNTRY", "NL", "`place`"),
+        ("CLOSEBY_ACCESS__UPLOAD", "everybody", "`access.upload`"),
+        ("CLOSEBY_ACCESS__LIST", "Anyone", "`access.list`"),
+        ("CLOSEBY_ACCESS__READ", "", "`access.read`"),
+        ("CLOSEBY_ACCESS__EXPLAIN", "admin", "`access.explain`"),
         ("CLOSEBY_LIMITS__FILE_BYTES", "0", "`limits.file_bytes`"),
         ("CLOSEBY_LIMITS__UPLOADS", "0", "`limits.uploads`"),
         ("CLOSEBY_LIMITS__STALLED_AFTER_SECONDS", "0", "`limits.stalled_after_seconds`"),
@@ -494,6 +499,7 @@ fn the_documentation_names_every_key_with_its_default() {
     let without = setting.central("", &[]).unwrap();
     assert_eq!(given.limits, without.limits);
     assert_eq!((given.listen, given.networks), (without.listen, without.networks));
+    assert_eq!(given.access, without.access);
     assert_eq!(given.client_address_headers, without.client_address_headers);
     assert_eq!(given.node_out_after, without.node_out_after);
 

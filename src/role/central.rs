@@ -20,6 +20,7 @@ use crate::config::{CentralConfig, LEDGER_FILE, Stop, Tls};
 use crate::geo::{ClientAddresses, GeoSource};
 use crate::ledger::{Ledger, SqliteLedger};
 use crate::metrics::Metrics;
+use crate::service::central::access::AccessService;
 use crate::service::central::catalog::Catalog;
 use crate::service::central::complete::Completion;
 use crate::service::central::control::Control;
@@ -163,6 +164,7 @@ impl Central {
             ResumeLimits { life: config.limits.upload_life, unfinished: config.limits.unfinished_uploads },
         );
         let site = Site {
+            access: AccessService::new(Arc::clone(&ledger), config.access, config.networks.clone()),
             uploads: whole,
             resumable: resumable.clone(),
             catalog: Catalog::new(Arc::clone(&ledger), Arc::clone(&membership)),

@@ -14,7 +14,7 @@ use crate::config::{
     CentralConfig, ConfigError, Limits, NodeConfig, NodeLimits, Stop, kept_join_secret, kept_signing_root,
     private_networks,
 };
-use crate::domain::Place;
+use crate::domain::{Access, Place};
 use crate::geo::HeaderKind;
 
 /// Where the demo's central stands.
@@ -107,6 +107,8 @@ impl Demo {
             trusted_proxies: networks(&["127.0.0.0/8", "::1/128"])?,
             client_address_headers: vec![HeaderKind::XForwardedFor, HeaderKind::Forwarded],
             place: city(CENTRAL)?,
+            // It is there to be tried out, on one's own machine.
+            access: Access::OPEN,
             tls: None,
             stop: STOP,
             node_out_after: NODE_OUT_AFTER,

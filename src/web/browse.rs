@@ -11,7 +11,9 @@ use super::pages::{
 use super::policy::NodeOrigins;
 use super::respond::{page, page_with, shell};
 use super::views;
-use crate::api::common::{ApiError, ProblemKind, Site, blob_path, encode_segment, file_url};
+use crate::api::common::{
+    ApiError, ProblemKind, Site, admit_asking_for, blob_path, encode_segment, file_url,
+};
 use crate::domain::{FileOrder, InlineType, Sha1, Timestamp, Viewer};
 use crate::service::central::catalog::{Detail, NodeStanding, ReplicaAt};
 use crate::service::central::link::{Choice, LinkError, LinkService, Wish};
@@ -31,6 +33,7 @@ pub(super) async fn index(site: web::Data<Site>, request: HttpRequest) -> Result
             max_files: site.limits.form_files as u64,
             total_files: totals.files,
             total_bytes: totals.bytes,
+            access: *site.access.rules(),
             notice: notice(&nodes),
             servers: nodes.iter().map(|standing| views::server(standing, now)).collect(),
         },
@@ -106,6 +109,7 @@ pub(super) async fn file(
 ) -> Result<HttpResponse, ApiError> {
     let base_url = site.base(&request)?;
     let sha1: Sha1 = sha1.parse()?;
+    admit_asking_for(&site, &request, query.from.as_deref()).await?;
     let detail = site
         .catalog
         .detail(Viewer::Public, sha1)

@@ -3,7 +3,7 @@
 use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{ALLOW, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::middleware::Next;
 
 use super::pages::ErrorPage;
@@ -34,12 +34,16 @@ pub async fn errors_as_pages(
         file_sha1,
     };
     let allow = response.headers().get(ALLOW).cloned();
+    let challenges: Vec<HeaderValue> = response.headers().get_all(WWW_AUTHENTICATE).cloned().collect();
     let Ok(mut body) = page(response.status(), &error) else { return Ok(response) };
     if let Some(allow) = allow {
         body.headers_mut().insert(ALLOW, allow);
     }
     if let Some(after) = retry_after {
         body.headers_mut().insert(RETRY_AFTER, after);
+    }
+    for challenge in challenges {
+        body.headers_mut().append(WWW_AUTHENTICATE, challenge);
     }
     let (request, _) = response.into_parts();
     Ok(ServiceResponse::new(request, body))

@@ -7,13 +7,17 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::pages::{ApiPage, ExampleFile, HelpPage, Reference, sharex};
 use super::respond::{page, shell};
 use crate::api::common::{ApiDescription, ApiError, Site, file_url};
-use crate::domain::{FileOrder, Viewer};
+use crate::domain::{FileOrder, Scope, Viewer};
 
 /// How to use this server from elsewhere.
 pub(super) async fn help(site: web::Data<Site>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let base_url = site.base(&request)?;
-    let newest =
-        site.catalog.list(Viewer::Public, "", FileOrder::Newest, None, 1).await?.items.into_iter().next();
+    // Which file is the newest is the list's to tell.
+    let newest = if site.access.is_open(&[Scope::List]) {
+        site.catalog.list(Viewer::Public, "", FileOrder::Newest, None, 1).await?.items.into_iter().next()
+    } else {
+        None
+    };
     let example =
         newest.map(|file| ExampleFile { url: file_url(&base_url, &file), sha1: file.blob.sha1.to_string() });
     page(StatusCode::OK, &HelpPage { shell: shell(), base_url, example })

@@ -13,7 +13,8 @@ mod views;
 
 use actix_web::web;
 
-use crate::api::common::{ApiError, ProblemKind, only, read};
+use crate::api::common::{ApiError, ProblemKind, only, read, read_for};
+use crate::domain::Scope;
 
 pub use errors::errors_as_pages;
 
@@ -30,14 +31,15 @@ pub fn description() -> utoipa::openapi::OpenApi {
 pub fn configure(config: &mut web::ServiceConfig) {
     config
         .service(read("/", browse::index))
-        .service(read("/files", browse::files))
-        .service(read("/files/{sha1}", browse::file))
+        .service(read_for("/files", &[Scope::List], browse::files))
+        .service(read_for("/files/{sha1}", &[Scope::Read], browse::file))
         .service(read("/servers", browse::servers))
         .service(read("/help", help::help))
         .service(read("/manifest.webmanifest", manifest::manifest))
         .service(read("/help/api", help::api))
         .service(read("/help/closeby.sxcu", help::uploader))
-        .service(read("/uploaded", upload::uploaded))
+        // It tells of contents that one knows, as a precheck does.
+        .service(read_for("/uploaded", &[Scope::Upload, Scope::Read], upload::uploaded))
         .service(web::resource("/upload").route(web::post().to(upload::upload)).default_service(only("POST")))
         .service(read("/static/{file}", assets::plain))
         .service(read("/static/{version}/{file}", assets::versioned))

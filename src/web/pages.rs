@@ -14,7 +14,7 @@ mod text;
 
 use askama::Template;
 
-use crate::domain::FileOrder;
+use crate::domain::{Access, Entry, FileOrder};
 
 pub use file::{FilePage, FromView, NameView, ReaderKnownBy, ReaderView, ReplicaView, Standing};
 pub use help::{ExampleFile, HelpPage, sharex};
@@ -83,6 +83,8 @@ pub struct IndexPage {
     pub total_files: u64,
     /// Bytes of the distinct contents, each counted once.
     pub total_bytes: u64,
+    /// Who may do what.
+    pub access: Access,
     /// The servers, for the map and the totals.
     pub servers: Vec<ServerView>,
     /// Shown above the form, for instance [`Notice::uploads_wait`].
@@ -91,8 +93,28 @@ pub struct IndexPage {
 
 impl IndexPage {
     fn totals(&self) -> String {
+        let servers = servers_in_places(&self.servers);
+        if self.access.list != Entry::Anyone {
+            return servers;
+        }
         let files = counted(self.total_files, "file", "files");
-        format!("{files} · {} · {}", human_bytes(self.total_bytes), servers_in_places(&self.servers))
+        format!("{files} · {} · {servers}", human_bytes(self.total_bytes))
+    }
+
+    fn needs_token(&self) -> bool {
+        self.access.upload == Entry::Token
+    }
+
+    /// Who will see what is uploaded.
+    fn audience(&self) -> &'static str {
+        match (self.access.list, self.access.read) {
+            (Entry::Anyone, Entry::Anyone) => "Everyone who can open this site can list and download them",
+            (Entry::Token, Entry::Anyone) => "Everyone who has a file’s link can download it",
+            (Entry::Anyone, Entry::Token) => {
+                "Everyone who can open this site can list them, and who has a token can download them"
+            }
+            (Entry::Token, Entry::Token) => "Who has a token can list or download them",
+        }
     }
 
     fn curl(&self) -> String {

@@ -15,9 +15,10 @@ use super::pages::{Outcome, ResultPage, ResultView, advice};
 use super::respond::{page, sentence, shell, wants_page};
 use super::views;
 use crate::api::common::{
-    ApiError, FormFile, ProblemKind, Site, encode_segment, failed_file, form_status, read_form, stored_file,
+    ApiError, FormEntry, FormFile, ProblemKind, Site, admit, encode_segment, failed_file, form_status,
+    read_form, shows_nothing, stored_file,
 };
-use crate::domain::{Sha1, Viewer};
+use crate::domain::{Scope, Sha1, Viewer};
 use crate::service::central::complete::Outcome as Completion;
 use crate::wire::api::{UploadStatus, UploadedFile, UploadedFiles};
 
@@ -30,7 +31,7 @@ const RETRY_AFTER_SECONDS: (HeaderName, &str) = (RETRY_AFTER, "2");
 /// Stores the files of a form, in its order.
 #[utoipa::path(
     post, path = "/upload", tag = "files",
-    request_body(content = String, content_type = "multipart/form-data", description = "One or more parts named `file`, at most 1000"),
+    request_body(content = String, content_type = "multipart/form-data", description = "One or more parts named `file`, at most 1000; before them a part `token`, where one is needed and the request has no `Authorization`"),
     responses(
         (status = 201, description = "Some were stored", body = UploadedFiles),
         (status = 200, description = "All are duplicates", body = UploadedFiles),
@@ -45,7 +46,14 @@ pub(super) async fn upload(
     form: Multipart,
 ) -> Result<HttpResponse, ApiError> {
     let base = site.base(&request)?;
-    let files = read_form(&site, site.client(&request), Viewer::Public, form, site.limits.form_files).await?;
+    let entry = match admit(&site, &[Scope::Upload], &request).await {
+        Ok(()) => FormEntry::Admitted,
+        // A browser without scripts can give it in the form alone.
+        Err(error) if shows_nothing(&request) => FormEntry::ByToken(error),
+        Err(error) => return Err(error),
+    };
+    let client = site.client(&request);
+    let files = read_form(&site, client, Viewer::Public, entry, form, site.limits.form_files).await?;
     let mut objects = Vec::with_capacity(files.len());
     for file in &files {
         objects.push(match &file.outcome {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use closeby::config::{CentralConfig, Limits, NodeConfig, NodeLimits, Stop};
-use closeby::domain::{Label, Place};
+use closeby::domain::{Access, Label, Place};
 use closeby::geo::HeaderKind;
 use closeby::role::central::{Central, Links};
 use closeby::role::node::Node;
@@ -98,6 +98,8 @@ pub struct Options {
     pub reserve_bytes: BTreeMap<&'static str, u64>,
     /// What links begin with, where a proxy stands before central.
     pub public_url: Option<String>,
+    /// Who may do what.
+    pub access: Access,
     /// Where the nodes' folders are, where it is not beside central's.
     pub disk: Option<PathBuf>,
 }
@@ -116,6 +118,7 @@ impl Default for Options {
             killable_nodes: false,
             reserve_bytes: BTreeMap::new(),
             public_url: None,
+            access: Access::OPEN,
             disk: None,
         }
     }
@@ -174,7 +177,11 @@ impl Cluster {
         if self.options.killable {
             drop(listener);
             let data = self.central_data();
-            self.central = Some(Server::Process(ServerProcess::central(self.central_address, &data)));
+            self.central = Some(Server::Process(ServerProcess::central(
+                self.central_address,
+                &data,
+                self.options.access,
+            )));
             return;
         }
         let config = CentralConfig {
@@ -189,6 +196,7 @@ impl Cluster {
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
             client_address_headers: vec![HeaderKind::XForwardedFor, HeaderKind::Forwarded],
             place: Place::city("new-york").unwrap(),
+            access: self.options.access,
             tls: None,
             stop: self.options.stop,
             node_out_after: self.options.node_out_after,

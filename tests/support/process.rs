@@ -6,15 +6,19 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{JOIN_SECRET, SIGNING_ROOT, poll};
+use super::{Access, JOIN_SECRET, SIGNING_ROOT, poll};
 
 /// Killed with the test, if not before.
 pub struct ServerProcess(Child);
 
 impl ServerProcess {
-    pub fn central(address: SocketAddr, data: &Path) -> Self {
+    pub fn central(address: SocketAddr, data: &Path, access: Access) -> Self {
         Self::start("central", address, data, |command| {
             command.args(["--place", "new-york"]).env("CLOSEBY_CLUSTER__SIGNING_ROOT", SIGNING_ROOT);
+            let Access { upload, list, read, explain } = access;
+            for (key, entry) in [("UPLOAD", upload), ("LIST", list), ("READ", read), ("EXPLAIN", explain)] {
+                command.env(format!("CLOSEBY_ACCESS__{key}"), entry.code());
+            }
         })
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use closeby::config::{CentralConfig, Limits, NodeConfig, NodeLimits, Tls};
-use closeby::domain::Place;
+use closeby::domain::{Access, Place};
 use closeby::role::central::{Central, Links};
 use closeby::role::node::Node;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -94,6 +94,7 @@ impl Secured {
             trusted_proxies: Vec::new(),
             client_address_headers: Vec::new(),
             place: Place::city("new-york").unwrap(),
+            access: Access::OPEN,
             tls: Some(all.tls(secure)),
             stop: STOP,
             node_out_after: Duration::from_secs(3600),

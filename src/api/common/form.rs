@@ -6,18 +6,30 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::access::admit_with;
 use super::intake::store;
 use super::problem::{ApiError, ProblemKind};
 use super::site::Site;
-use crate::domain::{FileName, MediaType, Viewer};
+use crate::domain::{FileName, MediaType, Scope, Viewer};
 use crate::service::central::ClientAddress;
 use crate::service::central::complete::Completed;
 use crate::service::central::upload::NewUpload;
 
 /// The most bytes of a part that is no file, or of the rest of a file that was refused.
 const MAX_PASSED_OVER_BYTES: u64 = 64 << 20;
+/// The most bytes of a token's field; a token is shorter.
+const MAX_TOKEN_BYTES: usize = 256;
 /// Said of the last file that a form was read to.
 const REST: &str = "what follows it in the form was not read: send that again";
+
+/// Who may send a form.
+#[derive(Debug)]
+pub enum FormEntry {
+    /// Its sender was let in.
+    Admitted,
+    /// Whoever gives a token in it, before the first file; without one this is the answer.
+    ByToken(ApiError),
+}
 
 /// One file of a form, and how it ended.
 #[derive(Debug)]
@@ -32,11 +44,12 @@ pub struct FormFile {
 /// after the other, so that the same content twice is stored, then a duplicate.
 ///
 /// # Errors
-/// When the form holds no file.
+/// When the form holds no file, or its sender may send none: then nothing of the first file was read.
 pub async fn read_form(
     site: &Site,
     client: ClientAddress,
     viewer: Viewer,
+    mut entry: FormEntry,
     mut form: Multipart,
     max_files: usize,
 ) -> Result<Vec<FormFile>, ApiError> {
@@ -65,11 +78,22 @@ pub async fn read_form(
             .unwrap_or_default()
             .replace("%22", "\"");
         let is_file = field.name() == Some("file");
+        if field.name() == Some("token") && matches!(entry, FormEntry::ByToken(_)) {
+            let token = read_token(field, patience).await?;
+            if !token.is_empty() {
+                admit_with(site, &[Scope::Upload], &token).await?;
+                entry = FormEntry::Admitted;
+            }
+            continue;
+        }
         if !is_file {
             if !pass_over(field, patience).await {
                 break;
             }
             continue;
+        }
+        if let FormEntry::ByToken(error) = entry {
+            return Err(error.and("in a form, give it in the field `token` before the files"));
         }
         if files.len() == max_files {
             let detail = format!("a form may hold {max_files} files: send this one and the rest in another");
@@ -173,6 +197,27 @@ async fn take(
 struct Patience {
     idle: Duration,
     bytes_per_second: u64,
+}
+
+/// Reads the field of a token.
+async fn read_token(mut field: Field, patience: Patience) -> Result<String, ApiError> {
+    let mut text = Vec::new();
+    loop {
+        let next = timeout(patience.idle, field.try_next())
+            .await
+            .map_err(|_| ApiError::new(ProblemKind::Timeout, "the form came too slowly: send it again"))?;
+        match next.map_err(|error| unreadable(&error))? {
+            None => break,
+            Some(bytes) if text.len() + bytes.len() <= MAX_TOKEN_BYTES => text.extend_from_slice(&bytes),
+            Some(_) => {
+                return Err(ApiError::new(
+                    ProblemKind::BadRequest,
+                    "the field `token` is too long for a token",
+                ));
+            }
+        }
+    }
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
 
 /// Reads a part to its end; false when it broke, was too long or came too slowly.

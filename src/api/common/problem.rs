@@ -4,9 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 
+use crate::domain::Scope;
 use crate::wire::api::Problem;
 
 macro_rules! kinds {
@@ -47,6 +48,12 @@ kinds! {
     MalformedDigest = 400, "malformed-digest", "This is no digest";
     /// A file's name cannot be taken.
     InvalidName = 400, "invalid-name", "This name cannot be taken";
+    /// No token was shown where one is needed.
+    TokenNeeded = 401, "token-needed", "A token is needed";
+    /// What was shown is no token that counts.
+    InvalidToken = 401, "invalid-token", "This token does not count";
+    /// The token is good for something else.
+    InsufficientScope = 403, "insufficient-scope", "This token is not good for this";
     /// A signature or ticket is not right, or a node may not join.
     Forbidden = 403, "forbidden", "This is not permitted";
     /// A change asked for by another site's page.
@@ -111,6 +118,28 @@ pub struct ApiError {
     retry_after: Option<Duration>,
     offset: Option<u64>,
     allow: Option<&'static str>,
+    challenge: Option<Challenge>,
+}
+
+/// What somebody who is not let in is told to show (RFC 9110 §11.6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Challenge {
+    /// What is wrong with the token that was shown (RFC 6750 §3.1); nothing where none was.
+    pub error: Option<&'static str>,
+    /// What a token must be good for.
+    pub scope: Scope,
+    /// Whether a browser shall ask the person for it, as a password (RFC 7617).
+    pub offers_password: bool,
+}
+
+impl Challenge {
+    /// The lines of `WWW-Authenticate`.
+    fn lines(self) -> impl Iterator<Item = String> {
+        let error = self.error.map(|error| format!(", error=\"{error}\"")).unwrap_or_default();
+        let bearer = format!("Bearer realm=\"closeby\"{error}, scope=\"{}\"", self.scope);
+        let basic = self.offers_password.then(|| "Basic realm=\"closeby\", charset=\"UTF-8\"".to_owned());
+        [Some(bearer), basic].into_iter().flatten()
+    }
 }
 
 impl ApiError {
@@ -118,7 +147,7 @@ impl ApiError {
     #[must_use]
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let retry_after = (kind.status() == 503).then_some(Duration::from_secs(2));
-        Self { kind, detail: detail.into(), retry_after, offset: None, allow: None }
+        Self { kind, detail: detail.into(), retry_after, offset: None, allow: None, challenge: None }
     }
 
     /// For a method that is not one of those that are allowed here.
@@ -140,6 +169,13 @@ impl ApiError {
     #[must_use]
     pub const fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
+        self
+    }
+
+    /// What to show to be let in.
+    #[must_use]
+    pub const fn challenge(mut self, challenge: Challenge) -> Self {
+        self.challenge = Some(challenge);
         self
     }
 
@@ -191,6 +227,9 @@ impl ResponseError for ApiError {
         }
         if let Some(allow) = self.allow {
             response.insert_header((ALLOW, allow));
+        }
+        for line in self.challenge.into_iter().flat_map(Challenge::lines) {
+            response.append_header((WWW_AUTHENTICATE, line));
         }
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let mut response = response.content_type("application/problem+json").body(body);

@@ -2,7 +2,9 @@
 
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, Route, web};
 
+use super::access::guarded;
 use super::problem::ApiError;
+use crate::domain::Scope;
 
 /// A resource that answers `GET` and `HEAD`.
 pub fn read<F, A>(path: &str, handler: F) -> Resource
@@ -14,6 +16,19 @@ where
     web::resource(path)
         .route(web::get().to(handler.clone()))
         .route(web::head().to(handler))
+        .default_service(only("GET, HEAD"))
+}
+
+/// A resource that answers `GET` and `HEAD` to those who may do what any of these scopes is for.
+pub fn read_for<F, A>(path: &str, any_of: &'static [Scope], handler: F) -> Resource
+where
+    F: Handler<A> + Clone,
+    A: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(path)
+        .route(guarded(web::get().to(handler.clone()), any_of))
+        .route(guarded(web::head().to(handler), any_of))
         .default_service(only("GET, HEAD"))
 }
 

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::address::PublicAddress;
 use super::problem::ApiError;
 use crate::metrics::Metrics;
+use crate::service::central::access::AccessService;
 use crate::service::central::catalog::Catalog;
 use crate::service::central::link::LinkService;
 use crate::service::central::resumable::ResumableService;
@@ -17,6 +18,8 @@ use crate::service::central::{ClientAddress, ClientAddresses};
 /// The services behind a central's pages and API.
 #[derive(Clone)]
 pub struct Site {
+    /// Decides who may do what.
+    pub access: AccessService,
     /// Takes uploads.
     pub uploads: UploadService,
     /// Takes uploads in parts.

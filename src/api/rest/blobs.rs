@@ -4,7 +4,8 @@ use actix_web::{HttpRequest, web};
 use serde::Deserialize;
 
 use crate::api::common::{
-    ApiError, ProblemKind, Site, blob_path, file_object, file_url, place_object, place_of_origin,
+    ApiError, ProblemKind, Site, admit_asking_for, blob_path, file_object, file_url, place_object,
+    place_of_origin,
 };
 use crate::domain::{PIECE_BYTES, Sha1, Viewer};
 use crate::service::central::KnownBy;
@@ -113,6 +114,7 @@ pub(super) async fn replicas(
 ) -> Result<web::Json<Choice>, ApiError> {
     let base = site.base(&request)?;
     let sha1: Sha1 = sha1.parse()?;
+    admit_asking_for(&site, &request, query.from.as_deref()).await?;
     let wish = Wish { from: query.from.as_deref(), node: None };
     let choice = site.links.choose(Viewer::Public, sha1, site.client(&request), wish).await?;
     let client = ChoiceClient {

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use super::metalink::metalink;
-use crate::api::common::{ApiError, ProblemKind, Site, blob_path, digest_fields};
+use crate::api::common::{ApiError, ProblemKind, Site, admit_asking_for, blob_path, digest_fields};
 use crate::domain::{FileName, Sha1, Viewer};
 use crate::service::central::link::{Choice, Disposition, LinkError, Wish};
 
@@ -40,6 +40,7 @@ pub(super) async fn download(
     query: web::Query<DownloadQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let base = site.base(&request)?;
+    admit_asking_for(&site, &request, query.from.as_deref()).await?;
     let path = request.uri().path().strip_prefix("/d/").unwrap_or_default();
     let (digest, name) = path.split_once('/').map_or((path, None), |(digest, name)| (digest, Some(name)));
     let wish = Wish { from: query.from.as_deref(), node: query.node.as_deref() };

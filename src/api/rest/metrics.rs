@@ -1,12 +1,13 @@
 //! `GET /metrics`, for Prometheus.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::api::common::{ApiError, ProblemKind, Site};
+use crate::api::common::{ApiError, ProblemKind, Site, admit_operator};
 
 /// Counters and gauges in Prometheus' text format; every family from the first scrape on.
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain")))]
-pub(super) async fn metrics(site: web::Data<Site>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn metrics(site: web::Data<Site>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    admit_operator(&site, &request).await?;
     let standing = site.catalog.standing(site.uploads.running()).await?;
     let text = site.metrics.scrape(&standing).map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");

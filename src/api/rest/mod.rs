@@ -13,7 +13,8 @@ mod upload;
 
 use actix_web::web;
 
-use super::common::{ApiError, ProblemKind, only, read};
+use super::common::{ApiError, ProblemKind, guarded, only, read, read_for};
+use crate::domain::Scope;
 
 /// Mounts the description of this API together with `others`, the paths beside it.
 ///
@@ -38,27 +39,27 @@ pub fn configure(config: &mut web::ServiceConfig) {
         // Before all others, as paths are tried in this order and links are most of what is asked.
         .service(
             web::resource("/d/{sha1}{name:(?:/.*)?}")
-                .route(web::get().to(download::download))
-                .route(web::head().to(download::download))
+                .route(guarded(web::get().to(download::download), &[Scope::Read]))
+                .route(guarded(web::head().to(download::download), &[Scope::Read]))
                 .default_service(only("GET, HEAD")),
         )
-        .route("/{name:.*}", web::put().to(upload::put))
+        .route("/{name:.*}", guarded(web::put().to(upload::put), &[Scope::Upload]))
         .service(
             web::resource("/api/v1/files")
-                .route(web::post().to(upload::post))
-                .route(web::get().to(files::list))
-                .route(web::head().to(files::list))
+                .route(guarded(web::post().to(upload::post), &[Scope::Upload]))
+                .route(guarded(web::get().to(files::list), &[Scope::List]))
+                .route(guarded(web::head().to(files::list), &[Scope::List]))
                 .default_service(only("GET, HEAD, POST")),
         )
         .service(
             web::resource("/api/v1/precheck")
-                .route(web::post().to(precheck::precheck))
+                .route(guarded(web::post().to(precheck::precheck), &[Scope::Upload]))
                 .default_service(only("POST")),
         )
-        .service(read("/api/v1/files/{id}", files::file))
-        .service(read("/api/v1/blobs/{sha1}", blobs::blob))
-        .service(read("/api/v1/blobs/{sha1}/pieces", blobs::pieces))
-        .service(read("/api/v1/blobs/{sha1}/replicas", blobs::replicas))
+        .service(read_for("/api/v1/files/{id}", &[Scope::Read], files::file))
+        .service(read_for("/api/v1/blobs/{sha1}", &[Scope::Read], blobs::blob))
+        .service(read_for("/api/v1/blobs/{sha1}/pieces", &[Scope::Read], blobs::pieces))
+        .service(read_for("/api/v1/blobs/{sha1}/replicas", &[Scope::Read], blobs::replicas))
         .service(read("/api/v1/nodes", nodes::nodes))
         .service(read("/healthz", health::alive))
         .service(read("/readyz", health::ready))

@@ -5,14 +5,15 @@ mod fields;
 
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_LENGTH, LOCATION};
-use actix_web::middleware::DefaultHeaders;
+use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{HttpRequest, HttpResponse, Responder as _, web};
 use utoipa::OpenApi as _;
 
 use super::common::{
-    ApiError, ProblemKind, Site, announced_digests, failed_file, only, pump, receiving_file, stored_file,
+    ApiError, ProblemKind, Site, announced_digests, failed_file, only, pump, receiving_file, require,
+    stored_file,
 };
-use crate::domain::{UploadId, Viewer};
+use crate::domain::{Scope, UploadId, Viewer};
 use crate::service::central::resumable::{Look, Part, Received, ResumableEnd, ResumeError, Standing};
 use crate::wire::api::UploadedFile;
 
@@ -24,6 +25,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     let options = || web::method(Method::OPTIONS).to(options);
     config.service(
         web::scope(PATH)
+            .wrap(from_fn(|request, next| require(&[Scope::Upload], request, next)))
             .wrap(
                 DefaultHeaders::new()
                     .add(("Tus-Resumable", fields::VERSION))

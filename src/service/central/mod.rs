@@ -1,6 +1,7 @@
 //! Central's use cases: precheck, upload and its completion, link, list and detail, and
 //! what nodes ask of central.
 
+pub mod access;
 pub mod catalog;
 pub mod complete;
 pub mod control;

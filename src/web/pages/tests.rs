@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::domain::{FileOrder, InlineKind};
+use crate::domain::{Access, FileOrder, InlineKind};
 
 const HOSTILE: &str = "\"><script>alert(1)</script>'&.html";
 
@@ -109,6 +109,7 @@ fn hostile_names_stay_text_on_every_page() {
             max_files: 1000,
             total_files: 0,
             total_bytes: 0,
+            access: Access::default(),
             servers: vec![server],
             notice: None,
         }
@@ -211,6 +212,7 @@ fn the_form_is_the_one_that_programs_know() {
         max_files: 1000,
         total_files: 12_345,
         total_bytes: 3_200_000_000,
+        access: Access::OPEN,
         servers: vec![
             ServerView { place: "Toronto".to_owned(), ..ServerView::default() },
             ServerView { place: "Amsterdam".to_owned(), ..ServerView::default() },
@@ -226,6 +228,28 @@ fn the_form_is_the_one_that_programs_know() {
     assert!(page.contains("12,345 files · 3.2 GB · 2 servers in 2 places"));
     assert!(page.contains("Up to 1 TiB a file<span class=\"unscripted\"> and 1,000 files at once</span>."));
     assert!(page.contains(r#"data-max-file-bytes="1099511627776""#));
+    assert!(!page.contains("name=\"token\""));
+}
+
+#[test]
+fn a_form_that_takes_a_token_asks_for_it_before_the_files_and_tells_no_counts() {
+    let page = IndexPage {
+        shell: shell(),
+        base_url: "http://127.0.0.1:8080".to_owned(),
+        max_file_bytes: 1 << 40,
+        max_files: 1000,
+        total_files: 12_345,
+        total_bytes: 3_200_000_000,
+        access: Access::default(),
+        servers: vec![ServerView::default()],
+        notice: None,
+    }
+    .render()
+    .unwrap();
+    let token = page.find(r#"type="password" name="token" autocomplete="off""#).unwrap();
+    assert!(token < page.find(r#"type="file" name="file""#).unwrap());
+    assert!(page.contains("Everyone who has a file’s link can download it, and they cannot be removed yet."));
+    assert!(!page.contains("12,345") && !page.contains("3.2 GB") && page.contains("1 server in 1 place"));
 }
 
 #[test]

@@ -150,7 +150,11 @@ pub fn badge_of(name: &str) -> String {
 pub const fn advice(status: u16) -> &'static str {
     match status {
         400 => "Check the address for something missing or added, or begin again from the start page.",
-        403 => "Open this site yourself, and do it from there.",
+        401 => "Ask the people who run this site for a token that is good for this.",
+        403 => {
+            "Open this site yourself and do it from there, or ask the people who run it for a token that is \
+             good for this."
+        }
         404 => "Check the link for missing characters, or look for the file by its name.",
         405 => "Begin again from the start page.",
         408 => "The connection was too slow or stopped. Try again when it is better.",
