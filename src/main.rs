@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use closeby::cli::{
     CentralArgs, Cli, Command, ConfigAction, ConfigArgs, ConfigRole, DemoArgs, LedgerArgs, LogFormat,
-    NodeArgs, PutArgs, TokenAction,
+    NodeArgs, PutArgs, SecretAction, SecretArgs, TokenAction,
 };
 use closeby::config::{self, CentralConfig, CentralFlags, ConfigError, NodeConfig};
 use closeby::role::central::{Central, Links};
@@ -107,6 +107,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Backup(args) => upkeep::back_up(&args.data, &args.file).await.map_err(failed)?,
         Command::Restore(args) => upkeep::restore(&args.file, &args.data).await.map_err(failed)?,
         Command::Token(args) => token(args.action).await?,
+        Command::Secret(args) => secret(&args, &console)?,
         Command::Get(args) => {
             let server = Server::new(args.server.server)?;
             client::get(server, &console, &args.target, args.output.as_deref()).await?;
@@ -208,6 +209,22 @@ fn configuration(args: ConfigArgs, console: &Console) -> Result<(), Failure> {
         ConfigRole::Node(args) => node_config(args)?.shown(),
     };
     console.answer(if is_check { "this configuration can be used" } else { shown.trim_end() })?;
+    Ok(())
+}
+
+/// Changes what is in a secret's file. The secret itself is never shown.
+fn secret(args: &SecretArgs, console: &Console) -> Result<(), Failure> {
+    let done = match &args.action {
+        SecretAction::Rotate { file } => {
+            config::rotate_secret(file).map_err(failed)?;
+            format!("{} has a fresh secret, and the former one below it", file.display())
+        }
+        SecretAction::Retire { file } => {
+            config::retire_secret(file).map_err(failed)?;
+            format!("{} has no former secret any more", file.display())
+        }
+    };
+    console.answer(&done)?;
     Ok(())
 }
 

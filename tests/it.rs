@@ -33,6 +33,8 @@ mod pages;
 mod proxy;
 #[path = "system/put.rs"]
 mod put;
+#[path = "system/rotate.rs"]
+mod rotate;
 #[path = "system/stop.rs"]
 mod stop;
 #[path = "system/tls.rs"]

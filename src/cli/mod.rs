@@ -2,6 +2,7 @@
 
 mod client;
 mod ledger;
+mod secret;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub use client::{GetArgs, HealthArgs, InfoArgs, LsArgs, PutArgs, ServerArg};
 pub use ledger::{BackupArgs, RestoreArgs};
+pub use secret::{SecretAction, SecretArgs};
 pub use server::{CentralArgs, ConfigAction, ConfigArgs, ConfigRole, DemoArgs, NodeArgs};
 pub use token::{LedgerArgs, TokenAction, TokenArgs};
 
@@ -76,6 +78,8 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Make, list and revoke the tokens that people and programs show to be let in.
     Token(TokenArgs),
+    /// Change the signing root or the join secret, while the cluster works.
+    Secret(SecretArgs),
     /// Store files and print their links.
     Put(PutArgs),
     /// Download a file from the nearest copy.

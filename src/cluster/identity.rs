@@ -12,8 +12,9 @@ use crate::tickets::NodeKey;
 
 const FORMAT: u32 = 1;
 const FILE_NAME: &str = "identity.json";
-/// Two keys can live at once, while they are changed.
-const MAX_KEYS: usize = 2;
+/// So many keys can live at once: the signing root may be changed again before the links under the
+/// one before are over.
+const MAX_KEYS: usize = 4;
 
 /// Why a node's identity cannot be read or kept.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +34,7 @@ pub struct Identity {
     pub node: NodeId,
     /// The cluster it belongs to.
     pub cluster: ClusterId,
-    /// Its keys: one, or two while they are changed; the newest last.
+    /// Its keys: one, or several while they are changed; the newest last.
     pub keys: Vec<NodeKey>,
     /// The highest epoch of the ledger that it ever saw.
     pub highest_epoch: u64,
@@ -46,16 +47,21 @@ impl Identity {
     /// The key that signs.
     #[must_use]
     pub fn newest_key(&self) -> Option<&NodeKey> {
-        self.keys.iter().max_by_key(|key| key.id())
+        self.keys.last()
     }
 
     /// Takes a key; the one before stays, as tickets that it signed are still under way.
     pub fn add_key(&mut self, key: NodeKey) {
         self.keys.retain(|known| known.id() != key.id());
         self.keys.push(key);
-        self.keys.sort_by_key(NodeKey::id);
         let surplus = self.keys.len().saturating_sub(MAX_KEYS);
         self.keys.drain(..surplus);
+    }
+
+    /// Keeps the newest key alone.
+    pub fn forget_former_keys(&mut self) {
+        let former = self.keys.len().saturating_sub(1);
+        self.keys.drain(..former);
     }
 }
 
@@ -202,12 +208,17 @@ mod tests {
     }
 
     #[test]
-    fn two_keys_live_at_once() {
+    fn several_keys_live_at_once_and_the_last_one_is_the_newest() {
         let mut identity = identity();
-        for id in [3, 2, 3] {
+        let ids = |identity: &Identity| identity.keys.iter().map(|key| key.id().0).collect::<Vec<_>>();
+        for id in [9, 3, 2, 3] {
             identity.add_key(NodeKey::from_bytes(KeyId(id), [9; 32]));
         }
-        assert_eq!(identity.keys.iter().map(|key| key.id().0).collect::<Vec<_>>(), [2, 3]);
-        assert_eq!(identity.newest_key().unwrap().id(), KeyId(3));
+        assert_eq!(ids(&identity), [1, 9, 2, 3]);
+        identity.add_key(NodeKey::from_bytes(KeyId(5), [9; 32]));
+        assert_eq!(ids(&identity), [9, 2, 3, 5]);
+        assert_eq!(identity.newest_key().unwrap().id(), KeyId(5));
+        identity.forget_former_keys();
+        assert_eq!(ids(&identity), [5]);
     }
 }

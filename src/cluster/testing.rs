@@ -25,6 +25,9 @@ pub struct Script {
     pub ledger_time: Timestamp,
     pub epoch: u64,
     pub outcome: OutcomeAnswer,
+    /// What answers to beats say of newer keys.
+    pub newer_key: Option<KeyId>,
+    pub former_key_lives_ms: Option<u64>,
     /// Answers joins with a key that is lost on the way.
     pub loses_joins: bool,
     /// Signs its answers wrongly.
@@ -67,6 +70,8 @@ impl FakeCentral {
             ledger_time: Timestamp::from_millis(1_800_000_000_000),
             epoch: 3,
             outcome: OutcomeAnswer::Keep,
+            newer_key: None,
+            former_key_lives_ms: None,
             loses_joins: false,
             forges: false,
             refuses_confirms: false,
@@ -126,7 +131,7 @@ async fn answer(
 fn join(root: &SigningRoot, script: &mut Script, body: &[u8]) -> HttpResponse {
     let asked: JoinRequest = serde_json::from_slice(body).unwrap();
     let (node, ours, theirs) = (asked.node, asked.node_nonce.clone(), asked.central_nonce.clone());
-    let is_known = script.joins.iter().any(|known| known.node == node);
+    let is_known = script.beats.iter().any(|beat| beat.node == node);
     let proves_key = asked.key_id.zip(asked.key_proof.as_ref()).is_some_and(|(id, proof)| {
         root.node_key(node, id).is_join_proof(script.cluster, node, &ours, &theirs, proof)
     });
@@ -158,15 +163,23 @@ fn signed(
     let node: NodeId = header(NODE_HEADER).parse().unwrap();
     let id = KeyId(header(KEY_HEADER).parse().unwrap());
     let (key, signature) = (root.node_key(node, id), header(SIGNATURE_HEADER));
-    if id != script.key_id || !tickets::verify_call(&key, call, node, body, signature) {
+    let is_taken = id == script.key_id || (script.newer_key == Some(script.key_id) && id.0 < script.key_id.0);
+    if !is_taken || !tickets::verify_call(&key, call, node, body, signature) {
         return HttpResponse::Forbidden().finish();
     }
     let answer = match call {
         "heartbeat" => {
             script.beats.push(serde_json::from_slice(body).unwrap());
             let (ledger_time, epoch) = (script.ledger_time, script.epoch);
-            serde_json::to_vec(&HeartbeatAnswer { protocol: PROTOCOL, ledger_time, epoch, counted: true })
-                .unwrap()
+            serde_json::to_vec(&HeartbeatAnswer {
+                protocol: PROTOCOL,
+                ledger_time,
+                epoch,
+                counted: true,
+                newer_key: script.newer_key,
+                former_key_lives_ms: script.former_key_lives_ms,
+            })
+            .unwrap()
         }
         "outcome" => {
             script.outcomes.push(serde_json::from_slice(body).unwrap());

@@ -30,7 +30,10 @@ use raw::Layer as _;
 pub use error::ConfigError;
 pub use limits::{Limits, NodeLimits};
 pub use resolve::{DEFAULT_NODE_OUT_AFTER, base_url, private_networks};
-pub use secret::{LEDGER_FILE, kept_join_secret, kept_signing_root};
+pub use secret::{
+    LEDGER_FILE, Secret, SecretFileError, kept_join_secret, kept_signing_root, read_secret, retire_secret,
+    rotate_secret,
+};
 pub use source::{environment, state_folder};
 
 /// What a central needs to know to start.
@@ -43,9 +46,9 @@ pub struct CentralConfig {
     /// The folder of its ledger and of the secrets it made.
     pub data: PathBuf,
     /// Proves the right to become a node.
-    pub join_secret: JoinSecret,
+    pub join_secret: Secret<JoinSecret>,
     /// Every node's key is derived from it.
-    pub signing_root: SigningRoot,
+    pub signing_root: Secret<SigningRoot>,
     /// A node's internal address must lie in one of these.
     pub networks: Vec<IpNet>,
     /// A GeoIP database to use instead of the one inside the binary.
@@ -82,7 +85,7 @@ pub struct NodeConfig {
     /// Where central is: http(s), host and port only.
     pub central_url: Url,
     /// Proves the right to become a node; central's.
-    pub join_secret: JoinSecret,
+    pub join_secret: Secret<JoinSecret>,
     /// Where it stands.
     pub place: Place,
     /// What fails together with it.

@@ -106,7 +106,7 @@ impl UploadId {
 id!(FileId, "file id", "A name that a person gave to a blob.");
 id!(TokenId, "token id", "What a token is called where the token itself must not be said.");
 
-/// Which of the keys that can live at once signed something; rises with each rotation.
+/// Which of the keys that can live at once signed something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeyId(pub u32);

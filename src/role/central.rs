@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::common::{PublicAddress, Secure, Site, SiteLimits, guard, is_for_people, measure, secure};
 use crate::cluster::http::http_client;
+use crate::cluster::keys::SharedSecret;
 use crate::cluster::membership::Membership;
 use crate::cluster::node_client::NodeClient;
 use crate::config::{CentralConfig, LEDGER_FILE, Stop, Tls};
@@ -23,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::service::central::access::AccessService;
 use crate::service::central::catalog::Catalog;
 use crate::service::central::complete::Completion;
-use crate::service::central::control::Control;
+use crate::service::central::control::{Control, ControlRules};
 use crate::service::central::finisher::Finisher;
 use crate::service::central::link::{LinkLife, LinkService};
 use crate::service::central::resumable::{ResumableService, ResumeLimits};
@@ -31,6 +32,7 @@ use crate::service::central::upload::{UploadLimits, UploadService};
 use crate::tasks::Workers;
 use crate::{api, web as pages};
 
+use super::secrets::SecretReload;
 use super::tls::{TlsError, TlsListener};
 use workers::{Absences, Expiring, Finishing, GeoReload};
 
@@ -194,14 +196,19 @@ impl Central {
                 list_files_max: config.limits.list_files_max,
             },
         };
+        let signing_root = SharedSecret::new(config.signing_root.value.clone());
+        let join_secret = SharedSecret::new(config.join_secret.value.clone());
         let control = Arc::new(Control::new(
             Arc::clone(&ledger),
             Arc::clone(&membership),
             nodes,
-            config.signing_root.clone(),
-            config.join_secret.clone(),
-            config.networks.clone(),
-            config.node_out_after,
+            signing_root.clone(),
+            join_secret.clone(),
+            ControlRules {
+                networks: config.networks.clone(),
+                out_after: config.node_out_after,
+                link_life: config.limits.link_life.saturating_add(config.limits.link_step),
+            },
         ));
         let mut beside = pages::description();
         beside.merge(api::tus::description());
@@ -216,6 +223,12 @@ impl Central {
         workers.start(Expiring(resumable));
         workers.start(Absences::new(control));
         workers.start(GeoReload(geo));
+        if let Some(reload) = SecretReload::new("signing root", &config.signing_root, &signing_root) {
+            workers.start(reload);
+        }
+        if let Some(reload) = SecretReload::new("join secret", &config.join_secret, &join_secret) {
+            workers.start(reload);
+        }
         if let Some(certificate) = certificate {
             workers.start(certificate);
         }

@@ -5,6 +5,7 @@ pub mod central;
 pub mod client;
 pub mod demo;
 pub mod node;
+mod secrets;
 mod tls;
 pub mod tokens;
 pub mod upkeep;

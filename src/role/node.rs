@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::secrets::SecretReload;
 use super::tls::{TlsError, TlsListener};
 use crate::api;
 use crate::api::common::{Secure, secure};
@@ -26,11 +27,12 @@ use crate::cluster::agent::{Agent, AgentError, AgentOptions};
 use crate::cluster::clock::LedgerClock;
 use crate::cluster::http::http_client;
 use crate::cluster::identity::{Identity, IdentityError, IdentityFile};
-use crate::cluster::keys::SharedKeys;
+use crate::cluster::keys::{SharedKeys, SharedSecret};
 use crate::config::NodeConfig;
 use crate::domain::Label;
 use crate::service::node::{NodeParts, NodeService, ServiceLimits};
 use crate::tasks::Workers;
+use crate::tickets::JoinSecret;
 use crate::wire::cluster::Activity;
 use workers::{Heartbeats, Janitor, Settling, vitals};
 
@@ -119,9 +121,14 @@ impl Node {
         raise_open_files();
         let (keys, clock, http) = (SharedKeys::new(), LedgerClock::new(), http_client()?);
         let file = IdentityFile::new(&config.data);
-        let agent =
-            Agent::new(agent_options(&config, port), http.clone(), file, keys.clone(), clock.clone())?;
-        let agent = Arc::new(agent);
+        let join_secret = SharedSecret::new(config.join_secret.value.clone());
+        let options = agent_options(&config, port, join_secret.clone());
+        let agent = Arc::new(Agent::new(options, http.clone(), file, keys.clone(), clock.clone())?);
+        // Before it joins: a wrong secret can be put right while it tries.
+        let mut watching = Workers::new();
+        if let Some(reload) = SecretReload::new("join secret", &config.join_secret, &join_secret) {
+            watching.start(reload);
+        }
         let Some(identity) = known_or_joined(&agent, &stop).await? else { return Ok(()) };
         let store = FolderStore::open(FolderStoreOptions {
             dir: config.data.clone(),
@@ -172,6 +179,7 @@ impl Node {
         goodbye(&agent, &service).await;
         let ended = drain(ended, served, handle, config.stop.unready).await;
         working.stop(STOP_WITHIN).await;
+        watching.stop(STOP_WITHIN).await;
         if tokio::time::timeout(STOP_WITHIN, service.close()).await.is_err() {
             tracing::warn!("sessions of vanished senders were still being removed at the stop");
         }
@@ -229,10 +237,10 @@ async fn known_or_joined(agent: &Agent, stop: &CancellationToken) -> Result<Opti
     }
 }
 
-fn agent_options(config: &NodeConfig, port: u16) -> AgentOptions {
+fn agent_options(config: &NodeConfig, port: u16, join_secret: SharedSecret<JoinSecret>) -> AgentOptions {
     AgentOptions {
         central_url: config.central_url.clone(),
-        join_secret: config.join_secret.clone(),
+        join_secret,
         place: config.place.clone(),
         failure_domain: config.failure_domain.clone(),
         public_url: config.public_url.clone(),

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::cluster::testing::{FakeCentral, join_secret};
-use crate::config::{NodeLimits, Stop};
+use crate::config::{NodeLimits, Secret, Stop};
 use crate::domain::Place;
 use crate::wire::node::NodeStatus;
 
@@ -17,7 +17,7 @@ fn config(central: &FakeCentral, data: &Path) -> NodeConfig {
         public_url: "http://127.0.0.1:1".parse().unwrap(),
         data: data.to_owned(),
         central_url: central.url.clone(),
-        join_secret: join_secret(),
+        join_secret: Secret { value: join_secret().into(), file: None },
         failure_domain: place.name.clone(),
         place,
         tls: None,

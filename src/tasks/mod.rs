@@ -110,6 +110,13 @@ impl Workers {
     }
 }
 
+impl Drop for Workers {
+    /// What is not stopped in order, as where a start fails, does not go on for ever.
+    fn drop(&mut self) {
+        self.token.cancel();
+    }
+}
+
 fn lock(status: &Mutex<WorkerStatus>) -> MutexGuard<'_, WorkerStatus> {
     status.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -166,6 +166,12 @@ impl CallTicket {
         Ok(ticket)
     }
 
+    /// The key that a header says it is signed with.
+    #[must_use]
+    pub fn key_id(header: &str) -> Option<KeyId> {
+        Some(KeyId(header.split('.').nth(1)?.parse().ok()?))
+    }
+
     fn open(header: &str, keys: &NodeKeys) -> Option<Self> {
         let mut parts = header.split('.');
         let (version, key, fields, mac) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);

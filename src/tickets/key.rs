@@ -10,8 +10,22 @@ use crate::domain::{ClusterId, KeyId, NodeId};
 
 /// A text that is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a secret has at least 32 characters: make one with `openssl rand -hex 32`")]
-pub struct InvalidKey;
+pub enum InvalidKey {
+    /// Too short to be a secret.
+    #[error("a secret has at least 32 characters: make one with `openssl rand -hex 32`")]
+    Short,
+    /// More than two of them.
+    #[error("one `former:` secret stands below the one in use, and no more: take the oldest away")]
+    Many,
+}
+
+/// The id of the key that every node had before the signing root could be changed. It says nothing
+/// of the root, so it is tried with each.
+const FIRST_KEY: KeyId = KeyId(1);
+
+/// What stands before the former secret, on a line of its own. A mark, not the bare second line: a
+/// secret was always allowed to have line breaks in it.
+const FORMER: &str = "former:";
 
 /// An HMAC-SHA256 of a message.
 pub(super) fn mac(key: &[u8], message: &[u8]) -> [u8; 32] {
@@ -39,7 +53,7 @@ macro_rules! secret {
     ($name:ident, $doc:literal) => {
         #[doc = $doc]
         #[doc = " Never printed: it has no text form."]
-        #[derive(Clone)]
+        #[derive(Clone, PartialEq, Eq)]
         pub struct $name(Vec<u8>);
 
         impl FromStr for $name {
@@ -48,7 +62,7 @@ macro_rules! secret {
             /// Takes a text of at least 32 characters, without the white space around it.
             fn from_str(text: &str) -> Result<Self, InvalidKey> {
                 let text = text.trim();
-                if text.len() < 32 { Err(InvalidKey) } else { Ok(Self(text.as_bytes().to_vec())) }
+                if text.len() < 32 { Err(InvalidKey::Short) } else { Ok(Self(text.as_bytes().to_vec())) }
             }
         }
 
@@ -63,7 +77,96 @@ macro_rules! secret {
 secret!(SigningRoot, "The secret of the centrals, from which every node's key is derived.");
 secret!(JoinSecret, "The secret that proves the right to become a node.");
 
+/// A secret that can be changed while it is in use: the one that counts from now on, and the one
+/// before, which is still believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotating<S> {
+    current: S,
+    former: Option<S>,
+}
+
+impl<S> From<S> for Rotating<S> {
+    fn from(current: S) -> Self {
+        Self { current, former: None }
+    }
+}
+
+impl<S: FromStr<Err = InvalidKey>> FromStr for Rotating<S> {
+    type Err = InvalidKey;
+
+    /// Takes a secret and, below it, a line `former: …` with the one before.
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        let (current, former) = Self::split(text)?;
+        Ok(Self { current: current.parse()?, former: former.map(str::parse).transpose()? })
+    }
+}
+
+impl<S> Rotating<S> {
+    /// A text's two parts: the secret in use, and the former one where there is one.
+    ///
+    /// # Errors
+    /// [`InvalidKey::Many`].
+    pub fn split(text: &str) -> Result<(&str, Option<&str>), InvalidKey> {
+        // At the beginning of a line: in the middle of one, it is the secret's own.
+        let begins_line = |at: &usize| text[..*at].trim_end_matches([' ', '\t']).ends_with('\n');
+        let mut marks = text.match_indices(FORMER).map(|(at, _)| at).filter(begins_line);
+        match (marks.next(), marks.next()) {
+            (None, _) => Ok((text, None)),
+            (Some(at), None) => Ok((&text[..at], Some(&text[at + FORMER.len()..]))),
+            (Some(_), Some(_)) => Err(InvalidKey::Many),
+        }
+    }
+
+    /// The one that counts from now on.
+    #[must_use]
+    pub const fn current(&self) -> &S {
+        &self.current
+    }
+
+    /// Whether there is a former one.
+    #[must_use]
+    pub const fn is_changing(&self) -> bool {
+        self.former.is_some()
+    }
+
+    /// Both, the current one first.
+    pub fn iter(&self) -> impl Iterator<Item = &S> {
+        std::iter::once(&self.current).chain(&self.former)
+    }
+}
+
+impl Rotating<SigningRoot> {
+    /// The key that a node is given now.
+    #[must_use]
+    pub fn newest_key(&self, node: NodeId) -> NodeKey {
+        self.current.node_key(node, self.current.key_id())
+    }
+
+    /// The node's keys that can have this id: of the root whose id it is, or of each root for the id
+    /// from before roots had any.
+    pub fn keys(&self, node: NodeId, id: KeyId) -> impl Iterator<Item = NodeKey> {
+        let may_be = move |root: &&SigningRoot| id == FIRST_KEY || id == root.key_id();
+        self.iter().filter(may_be).map(move |root| root.node_key(node, id))
+    }
+
+    /// Whether a key comes from the root that counts from now on.
+    #[must_use]
+    pub fn is_current(&self, node: NodeId, key: &NodeKey) -> bool {
+        // Not a secret comparison: both keys were derived here.
+        self.current.node_key(node, key.id()) == *key
+    }
+}
+
 impl SigningRoot {
+    /// The id of the keys that come from this root. It is derived from the root itself, so that it
+    /// tells two roots apart and needs to be kept nowhere.
+    #[must_use]
+    pub fn key_id(&self) -> KeyId {
+        let tag = mac(&self.0, &Encoder::new("closeby key id v1").finish());
+        // Never an id that was counted.
+        KeyId(u32::from_be_bytes([tag[0], tag[1], tag[2], tag[3]]) | 1 << 31)
+    }
+
     /// A node's own key, of one key id. No node can derive another's.
     #[must_use]
     pub fn node_key(&self, node: NodeId, id: KeyId) -> NodeKey {
@@ -248,13 +351,12 @@ impl NodeKey {
     }
 }
 
-/// The keys that a node takes tickets of: its own, of one key id or, while they are
-/// changed, two.
+/// The keys that a node takes tickets of: its own, and while it is changed the ones before it.
 #[derive(Debug, Clone, Default)]
 pub struct NodeKeys(Vec<NodeKey>);
 
 impl NodeKeys {
-    /// With these keys.
+    /// With these keys, the newest last.
     #[must_use]
     pub const fn new(keys: Vec<NodeKey>) -> Self {
         Self(keys)
@@ -269,7 +371,7 @@ impl NodeKeys {
     /// The newest key, which signs.
     #[must_use]
     pub fn newest(&self) -> Option<&NodeKey> {
-        self.0.iter().max_by_key(|key| key.id)
+        self.0.last()
     }
 }
 

@@ -50,8 +50,8 @@ fn each_node_and_key_id_has_its_own_key() {
 
 #[test]
 fn a_secret_is_long_enough_and_never_printed() {
-    assert_eq!("x".repeat(31).parse::<SigningRoot>().unwrap_err(), InvalidKey);
-    assert_eq!(format!(" {} ", "x".repeat(31)).parse::<JoinSecret>().unwrap_err(), InvalidKey);
+    assert_eq!("x".repeat(31).parse::<SigningRoot>().unwrap_err(), InvalidKey::Short);
+    assert_eq!(format!(" {} ", "x".repeat(31)).parse::<JoinSecret>().unwrap_err(), InvalidKey::Short);
     // The line break at the end of a file does not make another secret.
     let (plain, file) = ("s".repeat(32), format!("{}\n", "s".repeat(32)));
     let nonce = |text: &str| text.parse::<SigningRoot>().unwrap().join_nonce(node(), "n", 1);
@@ -159,4 +159,49 @@ fn the_proof_of_an_address_is_no_proof_of_anything_else() {
     assert!(!key.is_address_proof(node(), "ab", &proof));
     assert!(!key.is_address_proof(node(), "aa", &proof.to_uppercase()));
     assert!(!key.is_address_proof(node(), "aa", &key.prove_join(cluster(), node(), "aa", "")));
+}
+
+#[test]
+fn a_secret_may_have_a_former_one_below_it() {
+    let (new, old) = ("n".repeat(32), "o".repeat(40));
+    let one: SigningRoot = new.parse().unwrap();
+    let other: SigningRoot = old.parse().unwrap();
+    let read = |text: &str| text.parse::<Rotating<SigningRoot>>();
+    assert_eq!(read(&format!("{new}\n")).unwrap(), Rotating::from(one.clone()));
+    for text in [
+        format!("{new}\nformer: {old}\n"),
+        format!("  {new}\r\n\n \tformer:{old}"),
+        format!("{new}\nformer:\n{old}\n\n"),
+    ] {
+        let both = read(&text).unwrap();
+        assert_eq!((both.current(), both.is_changing()), (&one, true), "{text:?}");
+        assert_eq!(both.iter().collect::<Vec<_>>(), [&one, &other], "{text:?}");
+    }
+    // As before, a secret may have several lines, and any word in them.
+    for text in [format!("{new}\n{old}\n"), format!("{new} former: {old}"), format!("former: {new}")] {
+        let whole: SigningRoot = text.parse().unwrap();
+        assert_eq!(read(&text).unwrap(), Rotating::from(whole), "{text:?}");
+    }
+    assert_eq!(read(&format!("{new}\nformer: short")), Err(InvalidKey::Short));
+    assert_eq!(read(&format!("short\nformer: {old}")), Err(InvalidKey::Short));
+    assert_eq!(read(&format!("{new}\nformer: {old}\nformer: {old}")), Err(InvalidKey::Many));
+}
+
+#[test]
+fn a_key_is_found_by_its_id_under_both_roots() {
+    let (new, old) = ("n".repeat(32), "o".repeat(32));
+    let (one, other): (SigningRoot, SigningRoot) = (new.parse().unwrap(), old.parse().unwrap());
+    let both: Rotating<SigningRoot> = format!("{new}\nformer: {old}").parse().unwrap();
+    let found = |id| both.keys(node(), id).collect::<Vec<_>>();
+    assert_ne!(one.key_id(), other.key_id());
+    assert!(one.key_id() > KeyId(1 << 30), "no id that was counted");
+    assert_eq!(found(one.key_id()), [one.node_key(node(), one.key_id())]);
+    assert_eq!(found(other.key_id()), [other.node_key(node(), other.key_id())]);
+    // The id of all keys before: it may be either's.
+    let first = [one.node_key(node(), KeyId(1)), other.node_key(node(), KeyId(1))];
+    assert_eq!(found(KeyId(1)), first);
+    assert_eq!((both.is_current(node(), &first[0]), both.is_current(node(), &first[1])), (true, false));
+    assert!(found(KeyId(2)).is_empty());
+    assert_eq!(both.newest_key(node()), one.node_key(node(), one.key_id()));
+    assert!(both.is_current(node(), &both.newest_key(node())));
 }

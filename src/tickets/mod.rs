@@ -12,7 +12,7 @@ mod message;
 mod seal;
 
 pub use call::{CallTicket, Operation};
-pub use key::{InvalidKey, JoinSecret, NodeKey, NodeKeys, SigningRoot};
+pub use key::{InvalidKey, JoinSecret, NodeKey, NodeKeys, Rotating, SigningRoot};
 pub use link::{Disposition, LinkTicket, link_expiry};
 pub use message::{receipt_mac, sign_answer, sign_call, verify_answer, verify_call, verify_receipt};
 pub use seal::{SealError, open_key, seal_key};

@@ -140,6 +140,14 @@ pub struct HeartbeatAnswer {
     pub epoch: u64,
     /// Whether the beat counted; if not, the next one that names `ledger_time` does.
     pub counted: bool,
+    /// Where the signing root was changed: the id of the key that the node gets when it joins again.
+    /// Until it has it, the one it has goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newer_key: Option<KeyId>,
+    /// What was signed with the node's former key is of use for so long after this, in milliseconds;
+    /// a central that does not say it has not changed any key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_key_lives_ms: Option<u64>,
 }
 
 /// `POST /cluster/v1/outcome`: what is to become of a prepared session?

@@ -75,7 +75,9 @@ impl From<ControlError> for ApiError {
         let kind = match error {
             ControlError::Ledger(error) => return error.into(),
             ControlError::Protocol | ControlError::Invalid(_) => ProblemKind::BadRequest,
-            ControlError::OtherCluster | ControlError::Forbidden(_) => ProblemKind::Forbidden,
+            ControlError::OtherCluster | ControlError::Forbidden(_) | ControlError::UnknownKey { .. } => {
+                ProblemKind::Forbidden
+            }
         };
         tracing::warn!(%error, "a node was refused");
         Self::new(kind, error.to_string())

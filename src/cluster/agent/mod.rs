@@ -11,12 +11,13 @@ use std::time::Duration;
 use reqwest::{Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::cluster::clock::LedgerClock;
 use crate::cluster::identity::{Identity, IdentityError, IdentityFile};
-use crate::cluster::keys::SharedKeys;
-use crate::domain::{Label, NodeId, Place, Timestamp, UploadId};
+use crate::cluster::keys::{SharedKeys, SharedSecret};
+use crate::domain::{ClusterId, KeyId, Label, NodeId, Place, Timestamp, UploadId};
 use crate::tickets::{self, JoinSecret, NodeKey};
 use crate::wire::cluster::{
     Activity, ChallengeAnswer, ChallengeRequest, ConfirmRequest, Heartbeat, HeartbeatAnswer, JoinAnswer,
@@ -31,13 +32,16 @@ const CALL: Duration = Duration::from_secs(4);
 /// No answer of central is longer, in bytes: a finish carries a blob's files.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 
+/// Of the keys that it has, a node proves so many when it joins again: the newest ones.
+const KEYS_TO_PROVE: usize = 2;
+
 /// What an agent says of its node.
 #[derive(Debug, Clone)]
 pub struct AgentOptions {
     /// Where central is.
     pub central_url: Url,
     /// Proves the right to become a node.
-    pub join_secret: JoinSecret,
+    pub join_secret: SharedSecret<JoinSecret>,
     /// Where the node stands.
     pub place: Place,
     /// What fails together with it.
@@ -89,6 +93,19 @@ struct State {
     beats: bool,
     /// The epoch that was last complained about.
     old_epoch: Option<u64>,
+    /// Since when central knows the newest of several keys. Not kept: a restart only has the former
+    /// ones live longer.
+    newest_since: Option<Instant>,
+    /// What the last try to get a newer key failed with.
+    renewal: Option<String>,
+}
+
+/// A join on its way: who asks, and what both sides sign.
+struct Challenge {
+    cluster: ClusterId,
+    node: NodeId,
+    node_nonce: String,
+    central_nonce: String,
 }
 
 impl Agent {
@@ -107,8 +124,16 @@ impl Agent {
         if let Some(identity) = &identity {
             keys.set(identity.keys.clone());
         }
-        let state =
-            State { identity, sequence: 0, heard: None, trouble: None, beats: false, old_epoch: None };
+        let state = State {
+            identity,
+            sequence: 0,
+            heard: None,
+            trouble: None,
+            beats: false,
+            old_epoch: None,
+            newest_since: None,
+            renewal: None,
+        };
         Ok(Self { options, http, file, keys, clock, boot: UploadId::random(), state: Mutex::new(state) })
     }
 
@@ -138,14 +163,57 @@ impl Agent {
         if let Some(identity) = known.as_ref().filter(|identity| identity.cluster != cluster) {
             return Err(AgentError::ForeignCluster { ours: identity.cluster, theirs: cluster });
         }
-        let central_nonce = challenge.central_nonce;
-        let own_key = known.as_ref().and_then(Identity::newest_key);
-        let secret = &self.options.join_secret;
+        let challenge = Challenge { cluster, node, node_nonce, central_nonce: challenge.central_nonce };
+        let key = self.ask_for_key(&challenge, known.as_ref()).await?;
+        let id = key.id();
+        let mut identity =
+            known.unwrap_or(Identity { node, cluster, keys: vec![], highest_epoch: 0, has_store: false });
+        identity.add_key(key);
+        self.keep(identity.clone()).await?;
+        self.state().newest_since = None;
+        tracing::info!(%node, %cluster, key = %id, "joined the cluster");
+        Ok(identity)
+    }
+
+    /// Proves each secret and each key that may be the one that central believes, so that it does
+    /// not matter on which side a secret is changed first.
+    async fn ask_for_key(
+        &self,
+        challenge: &Challenge,
+        known: Option<&Identity>,
+    ) -> Result<NodeKey, AgentError> {
+        let keys: Vec<Option<&NodeKey>> = match known {
+            Some(identity) => identity.keys.iter().rev().take(KEYS_TO_PROVE).map(Some).collect(),
+            None => vec![None],
+        };
+        let secrets = self.options.join_secret.get();
+        let mut refused = None;
+        for secret in secrets.iter() {
+            for key in &keys {
+                match self.ask_with(challenge, secret, *key).await {
+                    // What the first try is refused for is what is to be done about.
+                    Err(error @ AgentError::Refused { status: 403, .. }) => {
+                        refused.get_or_insert(error);
+                    }
+                    answered => return answered,
+                }
+            }
+        }
+        Err(refused.unwrap_or(AgentError::NotJoined))
+    }
+
+    async fn ask_with(
+        &self,
+        challenge: &Challenge,
+        secret: &JoinSecret,
+        own_key: Option<&NodeKey>,
+    ) -> Result<NodeKey, AgentError> {
+        let Challenge { cluster, node, ref node_nonce, ref central_nonce } = *challenge;
         let request = JoinRequest {
             protocol: PROTOCOL,
             node,
-            proof: secret.prove(cluster, node, &node_nonce, &central_nonce),
-            key_proof: own_key.map(|key| key.prove_join(cluster, node, &node_nonce, &central_nonce)),
+            proof: secret.prove(cluster, node, node_nonce, central_nonce),
+            key_proof: own_key.map(|key| key.prove_join(cluster, node, node_nonce, central_nonce)),
             key_id: own_key.map(NodeKey::id),
             node_nonce: node_nonce.clone(),
             central_nonce: central_nonce.clone(),
@@ -154,21 +222,8 @@ impl Agent {
         if answer.cluster != cluster {
             return Err(AgentError::BadAnswer("it names another cluster than the challenge"));
         }
-        let key = tickets::open_key(
-            secret,
-            cluster,
-            node,
-            &node_nonce,
-            &central_nonce,
-            answer.key_id,
-            &answer.sealed_key,
-        )?;
-        let mut identity =
-            known.unwrap_or(Identity { node, cluster, keys: vec![], highest_epoch: 0, has_store: false });
-        identity.add_key(key);
-        self.keep(identity.clone()).await?;
-        tracing::info!(%node, %cluster, key = %answer.key_id, "joined the cluster");
-        Ok(identity)
+        let (id, sealed) = (answer.key_id, &answer.sealed_key);
+        Ok(tickets::open_key(secret, cluster, node, node_nonce, central_nonce, id, sealed)?)
     }
 
     /// Remembers that the node's store was opened, so that its folder must have a marker from
@@ -210,8 +265,59 @@ impl Agent {
             }
             result => result,
         };
+        let result = match result {
+            Ok(HeartbeatAnswer { newer_key: Some(id), .. }) if self.renew(id).await => {
+                // Central signs with the new key from this beat on.
+                self.heartbeat(vitals, false).await
+            }
+            result => result,
+        };
         self.note(&result);
         result
+    }
+
+    /// Gets the newer key that central has for this node; says whether it has it now. Without it the
+    /// node goes on with the one it has, and tries again with the next beat.
+    async fn renew(&self, newer: KeyId) -> bool {
+        let has_it = |identity: &Identity| identity.newest_key().is_some_and(|key| key.id() == newer);
+        if self.identity().as_ref().is_some_and(has_it) {
+            return false;
+        }
+        let trouble = match self.join().await {
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        let mut state = self.state();
+        if let Some(error) = trouble.as_ref().filter(|_| state.renewal != trouble) {
+            tracing::warn!(
+                error,
+                "central has a newer key for this node, which could not be fetched: as soon as the former signing \
+                 root is taken away there, this node is refused"
+            );
+        }
+        let has_renewed = trouble.is_none();
+        state.renewal = trouble;
+        has_renewed
+    }
+
+    /// Keeps the newest key alone once nothing that was signed with a former one is of use any more.
+    async fn forget_former_keys(&self, answer: &HeartbeatAnswer) -> Result<(), AgentError> {
+        let over = {
+            let mut state = self.state();
+            let has_former = state.identity.as_ref().is_some_and(|identity| identity.keys.len() > 1);
+            let lives = answer.former_key_lives_ms.map(Duration::from_millis);
+            let Some(lives) = lives.filter(|_| has_former && answer.counted && answer.newer_key.is_none())
+            else {
+                return Ok(());
+            };
+            let since = *state.newest_since.get_or_insert_with(Instant::now);
+            state.identity.clone().filter(|_| since.elapsed() >= lives)
+        };
+        let Some(mut identity) = over else { return Ok(()) };
+        identity.forget_former_keys();
+        self.keep(identity).await?;
+        tracing::info!("the former key of this node is over: nothing that it signed is of use any more");
+        Ok(())
     }
 
     /// Says that the node stops, so that nothing is sent to it from now on.
@@ -286,6 +392,7 @@ impl Agent {
         self.clock.learn(answer.ledger_time);
         self.state().heard = Some(answer.ledger_time);
         self.see_epoch(answer.epoch).await?;
+        self.forget_former_keys(&answer).await?;
         Ok(answer)
     }
 
@@ -409,7 +516,7 @@ fn unreachable(error: &reqwest::Error) -> AgentError {
 
 /// Somebody else's words in our log: a line of bounded length.
 fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
+    text.chars().filter(|c| !c.is_control()).take(500).collect()
 }
 
 fn encode(value: &impl Serialize) -> Result<Vec<u8>, AgentError> {

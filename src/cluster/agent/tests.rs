@@ -30,9 +30,13 @@ impl Test {
     }
 
     fn agent_with(&self, join_secret: JoinSecret) -> Agent {
+        self.agent_of(join_secret.into())
+    }
+
+    fn agent_of(&self, join_secret: tickets::Rotating<JoinSecret>) -> Agent {
         let options = AgentOptions {
             central_url: self.central.url.clone(),
-            join_secret,
+            join_secret: SharedSecret::new(join_secret),
             place: Place::city("toronto").unwrap(),
             failure_domain: Label::parse("one").unwrap(),
             public_url: "http://node.example:81/".parse().unwrap(),
@@ -179,4 +183,51 @@ async fn a_central_that_is_gone_is_unreachable() {
     };
     let error = tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap();
     assert!(matches!(error, AgentError::Unreachable(_)) && error.can_pass(), "{error}");
+}
+
+#[tokio::test]
+async fn a_newer_key_is_fetched_beside_the_old_one_which_ends_with_what_it_signed() {
+    let test = Test::new();
+    let agent = test.agent();
+    agent.beat(VITALS).await.unwrap();
+    {
+        let mut script = test.central.script();
+        script.newer_key = Some(KeyId(7));
+        script.loses_joins = true;
+        script.former_key_lives_ms = Some(3_600_000);
+    }
+    // Without the newer key it goes on with the one it has.
+    agent.beat(VITALS).await.unwrap();
+    assert_eq!(test.keys.get().newest().unwrap().id(), KeyId(1));
+    {
+        let mut script = test.central.script();
+        script.loses_joins = false;
+        script.key_id = KeyId(7);
+    }
+    agent.beat(VITALS).await.unwrap();
+    let keys = test.keys.get();
+    assert_eq!(keys.newest().unwrap().id(), KeyId(7));
+    assert!(keys.get(KeyId(1)).is_some(), "links under it are of use for an hour");
+    let joins = test.central.script().joins.len();
+    {
+        let mut script = test.central.script();
+        script.newer_key = None;
+        script.former_key_lives_ms = None;
+    }
+    agent.beat(VITALS).await.unwrap();
+    assert!(test.keys.get().get(KeyId(1)).is_some(), "a central of before does not say when they end");
+    test.central.script().former_key_lives_ms = Some(0);
+    agent.beat(VITALS).await.unwrap();
+    assert!(test.keys.get().get(KeyId(1)).is_none());
+    assert_eq!(agent.identity().unwrap().keys.len(), 1);
+    assert_eq!(test.central.script().joins.len(), joins, "it joined once for it");
+}
+
+#[tokio::test]
+async fn a_node_proves_the_former_join_secret_where_central_does_not_know_the_new_one_yet() {
+    let test = Test::new();
+    let both = format!("{}\nformer: {}", "n".repeat(32), "a secret of thirty-two characters");
+    let agent = test.agent_of(both.parse().unwrap());
+    agent.join().await.unwrap();
+    assert_eq!(test.central.script().joins.len(), 2);
 }

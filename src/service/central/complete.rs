@@ -100,7 +100,10 @@ impl Completion {
         media_type: MediaType,
         prepared: Vec<(Arc<Member>, PrepareAnswer)>,
     ) -> Result<Completed, CompleteError> {
-        let members: Vec<Arc<Member>> = prepared.iter().map(|(member, _)| Arc::clone(member)).collect();
+        // As they beat now: the node's key, as it was when a long upload began, may be over.
+        let newest =
+            |member: &Arc<Member>| self.membership.get(member.id).unwrap_or_else(|| Arc::clone(member));
+        let members: Vec<Arc<Member>> = prepared.iter().map(|(member, _)| newest(member)).collect();
         let pieces = prepared.first().map(|(_, receipt)| receipt.pieces.clone()).unwrap_or_default();
         let sent = prepared.first().map(|(_, receipt)| receipt.digests);
         let receipts = prepared

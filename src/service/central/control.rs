@@ -7,11 +7,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::finish_request;
+use crate::cluster::keys::SharedSecret;
 use crate::cluster::membership::{Member, Membership};
 use crate::cluster::node_client::NodeClient;
 use crate::domain::{KeyId, NodeId, Timestamp};
 use crate::ledger::{Ledger, LedgerError, NodeRecord, SessionOutcome};
-use crate::tickets::{JoinSecret, NodeKey, SigningRoot, seal_key, sign_answer, verify_call};
+use crate::tickets::{JoinSecret, NodeKey, Rotating, SigningRoot, seal_key, sign_answer, verify_call};
 use crate::wire::PROTOCOL;
 use crate::wire::cluster::{
     ChallengeAnswer, ChallengeRequest, ConfirmRequest, Heartbeat, HeartbeatAnswer, JoinAnswer, JoinRequest,
@@ -24,8 +25,6 @@ const CHALLENGE_LIFE: Duration = Duration::from_secs(60);
 const BEAT_LIFE: Duration = Duration::from_secs(60);
 /// A node's last heartbeat is recorded in the ledger so often.
 const RECORD_EVERY: Duration = Duration::from_secs(60);
-/// The key that nodes are given.
-const CURRENT_KEY: KeyId = KeyId(1);
 
 /// Why a node is not answered.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +38,17 @@ pub enum ControlError {
     /// The join secret, the node's key or a signature is wrong.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// The node's key is of a signing root that is not here.
+    #[error(
+        "the key {key} of node {node} comes from no signing root that central has: was the node away while the root was \
+         changed? Put the root from before below the one in use, on a line `former: …`, until the node has its new key"
+    )]
+    UnknownKey {
+        /// The node.
+        node: NodeId,
+        /// Its key.
+        key: KeyId,
+    },
     /// What it says of itself cannot be.
     #[error("{0}")]
     Invalid(String),
@@ -76,26 +86,34 @@ pub struct Control {
     ledger: Arc<dyn Ledger>,
     membership: Arc<Membership>,
     nodes: NodeClient,
-    root: SigningRoot,
-    join_secret: JoinSecret,
-    networks: Vec<IpNet>,
-    out_after: Duration,
+    root: SharedSecret<SigningRoot>,
+    join_secret: SharedSecret<JoinSecret>,
+    rules: ControlRules,
+}
+
+/// What nodes are judged by.
+#[derive(Debug, Clone)]
+pub struct ControlRules {
+    /// Nodes must be reachable inside these.
+    pub networks: Vec<IpNet>,
+    /// One that is silent for so long is out.
+    pub out_after: Duration,
+    /// No link is of use for longer.
+    pub link_life: Duration,
 }
 
 impl Control {
-    /// With its collaborators. Nodes must be reachable inside `networks`; one that is
-    /// silent for `out_after` is out.
+    /// With its collaborators.
     #[must_use]
     pub fn new(
         ledger: Arc<dyn Ledger>,
         membership: Arc<Membership>,
         nodes: NodeClient,
-        root: SigningRoot,
-        join_secret: JoinSecret,
-        networks: Vec<IpNet>,
-        out_after: Duration,
+        root: SharedSecret<SigningRoot>,
+        join_secret: SharedSecret<JoinSecret>,
+        rules: ControlRules,
     ) -> Self {
-        Self { ledger, membership, nodes, root, join_secret, networks, out_after }
+        Self { ledger, membership, nodes, root, join_secret, rules }
     }
 
     /// Gives a node a nonce to prove the join secret with. Nothing is kept.
@@ -110,7 +128,7 @@ impl Control {
         Ok(ChallengeAnswer {
             protocol: PROTOCOL,
             cluster: self.ledger.cluster().cluster_id,
-            central_nonce: self.root.join_nonce(request.node, &request.node_nonce, now),
+            central_nonce: self.root.get().current().join_nonce(request.node, &request.node_nonce, now),
         })
     }
 
@@ -126,45 +144,53 @@ impl Control {
         let JoinRequest { node, node_nonce, central_nonce, .. } = request;
         let cluster = self.ledger.cluster().cluster_id;
         let life = i64::try_from(CHALLENGE_LIFE.as_millis()).unwrap_or(i64::MAX);
-        if !self.root.is_join_nonce(*node, node_nonce, central_nonce, self.ledger.now().as_millis(), life) {
+        let (root, now) = (self.root.get(), self.ledger.now().as_millis());
+        let is_ours = |root: &SigningRoot| root.is_join_nonce(*node, node_nonce, central_nonce, now, life);
+        if !root.iter().any(is_ours) {
             return Err(ControlError::Forbidden("the challenge is not ours or too old: ask for a new one"));
         }
-        if !self.join_secret.is_proof(cluster, *node, node_nonce, central_nonce, &request.proof) {
+        let secrets = self.join_secret.get();
+        let is_proved =
+            |secret: &&JoinSecret| secret.is_proof(cluster, *node, node_nonce, central_nonce, &request.proof);
+        // What the node proved is what it can open its key with.
+        let Some(secret) = secrets.iter().find(is_proved) else {
             return Err(ControlError::Forbidden(
                 "the join secret is wrong: give the node the one of central",
             ));
+        };
+        if self.ledger.nodes().await?.iter().any(|known| known.node.id == *node) {
+            self.check_its_key(&root, request)?;
         }
-        let is_known = self.ledger.nodes().await?.iter().any(|known| known.node.id == *node);
-        if is_known && !self.has_its_key(request) {
+        let key = root.newest_key(*node);
+        let sealed_key = seal_key(secret, cluster, *node, node_nonce, central_nonce, &key)
+            .map_err(|_| ControlError::Invalid("the key cannot be sealed".to_owned()))?;
+        Ok(JoinAnswer { protocol: PROTOCOL, cluster, key_id: key.id(), sealed_key })
+    }
+
+    fn check_its_key(&self, root: &Rotating<SigningRoot>, request: &JoinRequest) -> Result<(), ControlError> {
+        let JoinRequest { node, ref node_nonce, ref central_nonce, .. } = *request;
+        let (Some(id), Some(proof)) = (request.key_id, &request.key_proof) else {
             return Err(ControlError::Forbidden(
                 "this node id is known and its key was not proved: was the node's folder copied or lost its key?",
             ));
-        }
-        let key = self.root.node_key(*node, CURRENT_KEY);
-        let sealed_key = seal_key(&self.join_secret, cluster, *node, node_nonce, central_nonce, &key)
-            .map_err(|_| ControlError::Invalid("the key cannot be sealed".to_owned()))?;
-        Ok(JoinAnswer { protocol: PROTOCOL, cluster, key_id: CURRENT_KEY, sealed_key })
-    }
-
-    fn has_its_key(&self, request: &JoinRequest) -> bool {
-        let (Some(id), Some(proof)) = (request.key_id, &request.key_proof) else { return false };
+        };
         let cluster = self.ledger.cluster().cluster_id;
-        self.root.node_key(request.node, id).is_join_proof(
-            cluster,
-            request.node,
-            &request.node_nonce,
-            &request.central_nonce,
-            proof,
-        )
+        let is_proved = |key: NodeKey| key.is_join_proof(cluster, node, node_nonce, central_nonce, proof);
+        if root.keys(node, id).any(is_proved) {
+            Ok(())
+        } else {
+            Err(ControlError::UnknownKey { node, key: id })
+        }
     }
 
     fn verify(&self, signed: Signed<'_>) -> Result<NodeKey, ControlError> {
-        let key = self.root.node_key(signed.node, signed.key);
-        if verify_call(&key, signed.call, signed.node, signed.body, signed.signature) {
-            Ok(key)
-        } else {
-            Err(ControlError::Forbidden("the signature is wrong"))
+        let root = self.root.get();
+        let mut keys = root.keys(signed.node, signed.key).peekable();
+        if keys.peek().is_none() {
+            return Err(ControlError::UnknownKey { node: signed.node, key: signed.key });
         }
+        keys.find(|key| verify_call(key, signed.call, signed.node, signed.body, signed.signature))
+            .ok_or(ControlError::Forbidden("the signature is wrong"))
     }
 
     fn answer<T: serde::Serialize>(
@@ -215,6 +241,8 @@ impl Control {
             let member = self.member(beat, key.clone(), peer, now)?;
             self.admit(member, now).await?;
         }
+        let root = self.root.get();
+        let newer_key = (!root.is_current(signed.node, &key)).then(|| root.current().key_id());
         Self::answer(
             &key,
             signed,
@@ -223,6 +251,10 @@ impl Control {
                 ledger_time: self.ledger.now(),
                 epoch: cluster.epoch,
                 counted,
+                newer_key,
+                former_key_lives_ms: Some(
+                    u64::try_from(self.rules.link_life.as_millis()).unwrap_or(u64::MAX),
+                ),
             },
         )
     }
@@ -238,7 +270,7 @@ impl Control {
             ControlError::Invalid("public_url must be http(s)://host:port and nothing more".to_owned())
         })?;
         let ip = beat.internal_address.unwrap_or(peer).to_canonical();
-        if !self.networks.iter().any(|network| network.contains(&ip)) || is_link_local(ip) {
+        if !self.rules.networks.iter().any(|network| network.contains(&ip)) || is_link_local(ip) {
             return Err(ControlError::Invalid(format!(
                 "the node's address {ip} lies outside cluster.networks: add its network there or give the node another"
             )));
@@ -293,7 +325,27 @@ impl Control {
         if !is_recorded {
             self.ledger.record_node(record(&member, now)).await?;
         }
-        self.membership.beat(member).map_err(|error| ControlError::Invalid(error.to_string()))
+        let (id, key) = (member.id, member.key.id());
+        self.membership.beat(member).map_err(|error| ControlError::Invalid(error.to_string()))?;
+        if known.is_some_and(|known| known.key.id() != key) {
+            self.say_who_has_its_key(id).await?;
+        }
+        Ok(())
+    }
+
+    /// A node got a newer key: an operator wants to know when the former root can go.
+    async fn say_who_has_its_key(&self, node: NodeId) -> Result<(), ControlError> {
+        let root = self.root.get();
+        let newest = root.current().key_id();
+        let waiting =
+            self.ledger.nodes().await?.into_iter().filter(|known| known.node.key_id != newest).count();
+        tracing::info!(%node, waiting, "a node has its key of the new signing root");
+        if waiting == 0 && root.is_changing() {
+            tracing::info!(
+                "every node has its key of the new signing root: the former one can be taken away"
+            );
+        }
+        Ok(())
     }
 
     /// Says what is to become of a prepared session.
@@ -342,7 +394,7 @@ impl Control {
     pub async fn mark_out(&self, up_for: Duration) -> Result<(), LedgerError> {
         for known in self.ledger.nodes().await? {
             let silent = self.membership.silent_for(known.node.id).unwrap_or(up_for);
-            if !known.node.out && silent >= self.out_after {
+            if !known.node.out && silent >= self.rules.out_after {
                 tracing::warn!(node = %known.node.id, place = %known.node.place.name, "a node is out: its copies no longer count");
                 self.ledger.set_node_out(known.node.id, true).await?;
             }

@@ -28,7 +28,7 @@ use crate::blobs::{BlobStore, Capacity};
 use crate::cluster::clock::LedgerClock;
 use crate::cluster::keys::SharedKeys;
 use crate::domain::{Label, NodeId, Sha1, Timestamp, UploadId};
-use crate::tickets::{CallTicket, Operation};
+use crate::tickets::{CallTicket, NodeKey, Operation};
 use crate::wire::PROTOCOL;
 use crate::wire::cluster::{ProveAnswer, ProveRequest};
 use crate::wire::node::{Inventory, InventoryBlob, NodeStatus};
@@ -108,6 +108,22 @@ pub struct Traffic {
     pub sent_bytes: u64,
 }
 
+/// A ticket that was checked.
+struct Permit {
+    ticket: CallTicket,
+    /// The key it is signed with: central knows the node by it, so it signs the receipt, too, even
+    /// where a newer one came meanwhile.
+    key: NodeKey,
+}
+
+impl std::ops::Deref for Permit {
+    type Target = CallTicket;
+
+    fn deref(&self) -> &CallTicket {
+        &self.ticket
+    }
+}
+
 /// The use cases of a node.
 pub struct NodeService {
     parts: NodeParts,
@@ -159,19 +175,16 @@ impl NodeService {
         operation: Operation,
         upload: Option<UploadId>,
         now: Timestamp,
-    ) -> Result<CallTicket> {
+    ) -> Result<Permit> {
         let keys = self.parts.keys.get();
-        let ticket = CallTicket::verify(
-            header.ok_or(TicketError::Forbidden)?,
-            &keys,
-            self.parts.node,
-            operation,
-            now,
-        )?;
+        let header = header.ok_or(TicketError::Forbidden)?;
+        let ticket = CallTicket::verify(header, &keys, self.parts.node, operation, now)?;
+        let key = CallTicket::key_id(header).and_then(|id| keys.get(id));
+        let key = key.ok_or(TicketError::Forbidden)?.clone();
         if ticket.upload != upload {
             return Err(TicketError::Forbidden.into());
         }
-        Ok(ticket)
+        Ok(Permit { ticket, key })
     }
 
     /// Checks the ticket of a call that has no body.
@@ -180,7 +193,7 @@ impl NodeService {
         header: Option<&str>,
         operation: Operation,
         upload: Option<UploadId>,
-    ) -> Result<CallTicket> {
+    ) -> Result<Permit> {
         let ticket = self.permit(header, operation, upload, self.now()?)?;
         if ticket.body_sha256.is_some() { Err(TicketError::Forbidden.into()) } else { Ok(ticket) }
     }
@@ -192,7 +205,7 @@ impl NodeService {
         operation: Operation,
         upload: Option<UploadId>,
         body: &[u8],
-    ) -> Result<CallTicket> {
+    ) -> Result<Permit> {
         let ticket = self.permit(header, operation, upload, self.now()?)?;
         if ticket.permits_body(body) { Ok(ticket) } else { Err(TicketError::Forbidden.into()) }
     }

@@ -106,7 +106,7 @@ impl NodeService {
         upload: UploadId,
         body: &[u8],
     ) -> Result<PrepareAnswer> {
-        self.permit_body(ticket, Operation::Write, Some(upload), body)?;
+        let permit = self.permit_body(ticket, Operation::Write, Some(upload), body)?;
         let PrepareRequest { protocol, size, sha1, sha256 } = read_request(body)?;
         speaks(protocol)?;
         // Of a session that only one request ever fills, nothing is asked here.
@@ -117,7 +117,7 @@ impl NodeService {
         let expected = Expected { sha1, sha256, size: Some(size) };
         let mut prepared = self.store().prepare(upload, expected, decide_before).await?;
         prepared.decide_before = prepared.decide_before.max(decide_before);
-        self.receipt(upload, prepared, verified_at)
+        Ok(self.receipt(upload, &permit.key, prepared, verified_at))
     }
 
     /// Makes a resumable session, and fills it with the first bytes of another node's one.

@@ -12,10 +12,10 @@ use url::{Host, Url};
 
 use super::guard::SessionGuard;
 use super::intake::Intake;
-use super::{NodeError, NodeService, Result};
+use super::{NodeError, NodeService, Permit, Result};
 use crate::blobs::{BlobError, DescribedFile, Expected, Prepared, SessionOptions};
 use crate::domain::{Timestamp, UploadId, copy_time};
-use crate::tickets::{CallTicket, Operation, receipt_mac};
+use crate::tickets::{CallTicket, NodeKey, Operation, receipt_mac};
 use crate::wire::node::{CopyRequest, FileOnBlob, FinishRequest, PrepareAnswer};
 use crate::wire::{PROTOCOL, TICKET_HEADER};
 
@@ -75,11 +75,11 @@ impl NodeService {
         url: Url,
         source_ticket: &str,
         upload: UploadId,
-        ticket: &CallTicket,
+        permit: &Permit,
         expected: Expected,
     ) -> Result<PrepareAnswer> {
         let bytes = Box::pin(self.ask_source(url, source_ticket).await?.bytes_stream());
-        let filled = self.take_in(upload, ticket, expected, bytes, |error| source_failed(&error)).await;
+        let filled = self.take_in(upload, permit, expected, bytes, |error| source_failed(&error)).await;
         match filled {
             Err(NodeError::Stalled) => Err(NodeError::Source("it stopped sending".to_owned())),
             // It sent other bytes than central's ticket says it has.
@@ -140,27 +140,28 @@ impl NodeService {
     async fn take_in<E>(
         &self,
         upload: UploadId,
-        ticket: &CallTicket,
+        permit: &Permit,
         expected: Expected,
         bytes: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
         failed: impl Fn(E) -> NodeError,
     ) -> Result<PrepareAnswer> {
-        let intake = Intake { idle: ticket.idle, stalled_after: self.parts.limits.sender_stalled_after };
+        let intake = Intake { idle: permit.idle, stalled_after: self.parts.limits.sender_stalled_after };
         let size = intake.fill(self.store(), upload, 0, self.counted(bytes), failed).await?;
-        self.prepare_session(upload, expected, size).await
+        self.prepare_session(upload, &permit.key, expected, size).await
     }
 
     /// Prepares a session, and makes its receipt.
     async fn prepare_session(
         &self,
         upload: UploadId,
+        key: &NodeKey,
         expected: Expected,
         size: u64,
     ) -> Result<PrepareAnswer> {
         let verified_at = self.now()?;
         let decide_before = self.decide_before(verified_at, size);
         let prepared = self.store().prepare(upload, expected, decide_before).await?;
-        self.receipt(upload, prepared, verified_at)
+        Ok(self.receipt(upload, key, prepared, verified_at))
     }
 
     /// Until when a receipt of now can be decided.
@@ -170,14 +171,14 @@ impl NodeService {
         verified_at.saturating_add(within)
     }
 
+    /// A receipt, signed with the key that the call for it was signed with.
     pub(super) fn receipt(
         &self,
         upload: UploadId,
+        key: &NodeKey,
         prepared: Prepared,
         verified_at: Timestamp,
-    ) -> Result<PrepareAnswer> {
-        let keys = self.parts.keys.get();
-        let key = keys.newest().ok_or(NodeError::NotReady)?;
+    ) -> PrepareAnswer {
         let mut answer = PrepareAnswer {
             protocol: PROTOCOL,
             node: self.parts.node,
@@ -190,7 +191,7 @@ impl NodeService {
             receipt: String::new(),
         };
         answer.receipt = receipt_mac(key, &answer);
-        Ok(answer)
+        answer
     }
 
     /// A session with a receipt stays, any other ends before the answer is given.

@@ -17,7 +17,7 @@ use crate::cluster::agent::{Agent, AgentOptions};
 use crate::cluster::clock::LedgerClock;
 use crate::cluster::http::http_client;
 use crate::cluster::identity::IdentityFile;
-use crate::cluster::keys::SharedKeys;
+use crate::cluster::keys::{SharedKeys, SharedSecret};
 use crate::cluster::testing::{FakeCentral, join_secret};
 use crate::domain::{Label, Place, UploadId};
 use crate::tickets::Operation;
@@ -104,7 +104,7 @@ async fn a_sender_that_gives_nothing_is_cut() {
 async fn joined(node: &TestNode, central: &FakeCentral) -> Agent {
     let options = AgentOptions {
         central_url: central.url.clone(),
-        join_secret: join_secret(),
+        join_secret: SharedSecret::new(join_secret().into()),
         place: Place::city("toronto").unwrap(),
         failure_domain: Label::parse("one").unwrap(),
         public_url: "http://node.example:81".parse().unwrap(),

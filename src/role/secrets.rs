@@ -1,0 +1,69 @@
+//! Secrets whose files change while they are in use.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::cluster::keys::SharedSecret;
+use crate::config::{Secret, read_secret};
+use crate::tasks::{Next, Worker};
+use crate::tickets::InvalidKey;
+
+/// From one look at the file to the next.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Takes up a secret that replaced the one in use.
+pub(super) struct SecretReload<S> {
+    /// Which secret it is, in words.
+    what: &'static str,
+    file: PathBuf,
+    secret: SharedSecret<S>,
+    /// What was said last, so that it is said once.
+    trouble: String,
+}
+
+impl<S> SecretReload<S> {
+    /// For a secret that stands in a file; none for another.
+    pub(super) fn new(what: &'static str, given: &Secret<S>, secret: &SharedSecret<S>) -> Option<Self> {
+        let file = given.file.clone()?;
+        Some(Self { what, file, secret: secret.clone(), trouble: String::new() })
+    }
+}
+
+#[async_trait]
+impl<S> Worker for SecretReload<S>
+where
+    S: FromStr<Err = InvalidKey> + PartialEq + Send + Sync + 'static,
+{
+    fn name(&self) -> &'static str {
+        "secret-reload"
+    }
+
+    async fn step(&mut self) -> Next {
+        let file = self.file.clone();
+        match tokio::task::spawn_blocking(move || read_secret::<S>(&file)).await {
+            Ok(Ok(now)) => {
+                self.trouble.clear();
+                if *self.secret.get() != now {
+                    let beside_a_former_one = now.is_changing();
+                    self.secret.set(now);
+                    tracing::info!(
+                        what = self.what,
+                        beside_a_former_one,
+                        "a secret was changed and is in use"
+                    );
+                }
+            }
+            Ok(Err(error)) => {
+                if self.trouble != error.to_string() {
+                    self.trouble = error.to_string();
+                    tracing::error!(what = self.what, %error, "the secret stays as it was");
+                }
+            }
+            Err(error) => tracing::error!(%error, "a secret's file could not be looked at"),
+        }
+        Next::After(EVERY)
+    }
+}
