@@ -19,5 +19,6 @@ pub mod service;
 pub mod tasks;
 pub mod telemetry;
 pub mod tickets;
+pub mod trace;
 pub mod web;
 pub mod wire;

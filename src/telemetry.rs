@@ -1,9 +1,18 @@
 //! Logs, on stderr: stdout belongs to what a command answers. Nothing that is logged is a
 //! secret: the types of secrets have no text form.
 
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::EnvFilter;
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::fmt::format::{self, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, filter::filter_fn};
+
+use crate::trace;
 
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +42,72 @@ pub enum TelemetryError {
 /// When the filter cannot be read, or logs are set up already.
 pub fn init(filter: &str, format: Format) -> Result<(), TelemetryError> {
     let filter = parse(filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        Format::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = match format {
+        Format::Text => {
+            let is_terminal = io::stderr().is_terminal();
+            let text = Text(format::format().with_ansi(is_terminal));
+            lines.with_ansi(is_terminal).event_format(text).with_filter(filter_fn(is_sayable)).boxed()
+        }
+        Format::Json => lines
+            .json()
+            .event_format(Json(format::format().json().flatten_event(true)))
+            .with_filter(filter_fn(is_sayable))
+            .boxed(),
+    };
+    tracing_subscriber::registry().with(filter).with(lines).try_init().map_err(|_| TelemetryError::Twice)
+}
+
+/// What others' code says in detail is not ours to answer for: HTTP libraries write whole addresses and
+/// headers, with tickets in them.
+fn is_sayable(what: &Metadata<'_>) -> bool {
+    let target = what.target();
+    *what.level() <= Level::INFO || target == "closeby" || target.starts_with("closeby::")
+}
+
+/// The usual line, with the request it belongs to at its end.
+struct Text(format::Format);
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let Some(id) = trace::request_id() else { return self.0.format_event(context, writer, event) };
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        writeln!(writer, "{} request_id={id}", line.trim_end_matches('\n'))
     }
-    .map_err(|_| TelemetryError::Twice)
+}
+
+/// The usual object, with the request it belongs to as its last member.
+struct Json(format::Format<format::Json>);
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let Some(id) = trace::request_id() else { return self.0.format_event(context, writer, event) };
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        match line.trim_end().strip_suffix('}') {
+            Some(object) => writeln!(writer, "{object},\"request_id\":\"{id}\"}}"),
+            None => writer.write_str(&line),
+        }
+    }
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {

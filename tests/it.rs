@@ -27,6 +27,8 @@ mod join;
 mod links;
 #[path = "system/list.rs"]
 mod list;
+#[path = "system/logs.rs"]
+mod logs;
 #[path = "system/pages.rs"]
 mod pages;
 #[path = "system/proxy.rs"]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::trace;
+
 /// A client that follows no redirects, uses no proxy and gives up connecting after 5 s:
 /// nothing but the address that was proved is ever spoken to.
 ///
@@ -18,4 +20,12 @@ pub fn http_client() -> Result<reqwest::Client, reqwest::Error> {
         .pool_idle_timeout(Duration::from_secs(20))
         .tcp_keepalive(Duration::from_secs(15))
         .build()
+}
+
+/// The same call, as part of the request that is worked on.
+pub fn traced(call: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+    match trace::current() {
+        Some(current) => call.header(trace::TRACEPARENT, current.to_string()),
+        None => call,
+    }
 }

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 use tokio_util::context::TokioContext;
 
+use super::http::traced;
 use super::membership::Member;
 use crate::domain::{NodeId, Timestamp, UploadId};
 use crate::tickets::{CallTicket, NodeKey, Operation, verify_receipt};
@@ -109,7 +110,7 @@ impl NodeClient {
     }
 
     async fn send(&self, call: RequestBuilder) -> Result<Response, reqwest::Error> {
-        TokioContext::new(call.send(), self.runtime.clone()).await
+        TokioContext::new(traced(call).send(), self.runtime.clone()).await
     }
 
     fn url(address: SocketAddr, path: &str) -> String {

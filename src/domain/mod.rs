@@ -13,6 +13,7 @@ mod place;
 mod text;
 mod time;
 mod token;
+mod trace;
 
 pub use access::{Access, Entry, UnknownEntry};
 pub use digest::{InvalidDigest, Sha1, Sha256};
@@ -25,6 +26,7 @@ pub use place::{Coordinates, CountryCode, InvalidPlace, Place};
 pub use text::{InvalidText, Label};
 pub use time::Timestamp;
 pub use token::{InvalidToken, Scope, Scopes, Token, UnknownScope};
+pub use trace::{InvalidTraceParent, RequestId, TraceParent};
 
 /// The length of a piece, in bytes: 4 MiB.
 pub const PIECE_BYTES: u64 = 4 << 20;

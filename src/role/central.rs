@@ -12,7 +12,9 @@ use actix_web::{App, HttpServer, middleware, web};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::common::{PublicAddress, Secure, Site, SiteLimits, guard, is_for_people, measure, secure};
+use crate::api::common::{
+    Observer, PublicAddress, Secure, Site, SiteLimits, guard, is_for_people, observe, secure,
+};
 use crate::cluster::http::http_client;
 use crate::cluster::keys::SharedSecret;
 use crate::cluster::membership::Membership;
@@ -269,15 +271,17 @@ fn serve(
     rules: Option<Arc<Secure>>,
     stop: Stop,
 ) -> Result<Server, CentralError> {
+    let observer =
+        Arc::new(Observer { trusted: site.addresses.trusted.clone(), metrics: Some(site.metrics.clone()) });
     let site = web::Data::new(site);
     let mut server = HttpServer::new(move || {
-        let rules = rules.clone();
+        let (rules, observer) = (rules.clone(), Arc::clone(&observer));
         App::new()
             .app_data(site.clone())
             .wrap(middleware::from_fn(guard))
             .wrap(middleware::from_fn(pages::errors_as_pages))
             .wrap(middleware::from_fn(move |request, next| secure(rules.clone(), request, next)))
-            .wrap(middleware::from_fn(measure))
+            .wrap(middleware::from_fn(move |request, next| observe(Arc::clone(&observer), request, next)))
             .configure(api::tus::configure)
             .configure(api::rest::configure)
             .configure(&describe)

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::secrets::SecretReload;
 use super::tls::{TlsError, TlsListener};
 use crate::api;
-use crate::api::common::{Secure, secure};
+use crate::api::common::{Observer, Secure, observe, secure};
 use crate::blobs::{FolderStore, FolderStoreOptions, OpenError};
 use crate::cluster::agent::{Agent, AgentError, AgentOptions};
 use crate::cluster::clock::LedgerClock;
@@ -300,10 +300,12 @@ fn serve(
     rules: Option<Arc<Secure>>,
     drain: Duration,
 ) -> Result<Server, NodeError> {
+    let observer = Arc::new(Observer::default());
     let mut server = HttpServer::new(move || {
-        let (service, rules) = (Arc::clone(&service), rules.clone());
+        let (service, rules, observer) = (Arc::clone(&service), rules.clone(), Arc::clone(&observer));
         App::new()
             .wrap(middleware::from_fn(move |request, next| secure(rules.clone(), request, next)))
+            .wrap(middleware::from_fn(move |request, next| observe(Arc::clone(&observer), request, next)))
             .configure(move |config| api::node::configure(config, service))
     })
     .workers(SERVER_THREADS)

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::trace::Request;
+
 /// How long a worker rests after a step that panicked.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
@@ -141,7 +143,8 @@ async fn step(
     let can_be_interrupted = worker.can_be_interrupted();
     // A worker whose step panicked begins anew with the next step, from what it then finds:
     // steps keep no invariant across an await that another step would need.
-    let step = AssertUnwindSafe(worker.step()).catch_unwind();
+    // Each step is a request of its own: its calls to other servers are found by the same id in their logs.
+    let step = AssertUnwindSafe(Request::new(None).scope(worker.step())).catch_unwind();
     let result = if can_be_interrupted { token.run_until_cancelled(step).await? } else { step.await };
     let mut status = lock(status);
     status.last_step = Some(Instant::now());

@@ -32,6 +32,7 @@ pub async fn errors_as_pages(
         detail: sentence(&problem.detail),
         retry_after_s: retry_after.as_ref().and_then(|after| after.to_str().ok()?.parse().ok()),
         file_sha1,
+        request_id: problem.request_id,
     };
     let allow = response.headers().get(ALLOW).cloned();
     let challenges: Vec<HeaderValue> = response.headers().get_all(WWW_AUTHENTICATE).cloned().collect();

@@ -547,6 +547,8 @@ pub struct ErrorPage {
     pub retry_after_s: Option<u64>,
     /// The file's own page, where the error belongs to one that exists.
     pub file_sha1: Option<String>,
+    /// What the operator finds in the logs.
+    pub request_id: Option<String>,
 }
 
 impl ErrorPage {

@@ -18,6 +18,9 @@ pub struct Problem {
     /// With `wrong-offset`: the offset to go on from, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
+    /// What the operator finds in the logs: the id of the request that had this problem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// How one uploaded file ended.

@@ -94,6 +94,8 @@ pub struct Options {
     pub killable: bool,
     /// Nodes can be killed; their limits are the defaults.
     pub killable_nodes: bool,
+    /// What can be killed says everything in a file of its own, as JSON.
+    pub logs: bool,
     /// Bytes that a node leaves free on its disk, where it is not none.
     pub reserve_bytes: BTreeMap<&'static str, u64>,
     /// What links begin with, where a proxy stands before central.
@@ -116,6 +118,7 @@ impl Default for Options {
             cut: None,
             killable: false,
             killable_nodes: false,
+            logs: false,
             reserve_bytes: BTreeMap::new(),
             public_url: None,
             access: Access::OPEN,
@@ -177,11 +180,9 @@ impl Cluster {
         if self.options.killable {
             drop(listener);
             let data = self.central_data();
-            self.central = Some(Server::Process(ServerProcess::central(
-                self.central_address,
-                &data,
-                self.options.access,
-            )));
+            let (access, log) = (self.options.access, self.log_of("central"));
+            let central = ServerProcess::central(self.central_address, &data, access, log.as_deref());
+            self.central = Some(Server::Process(central));
             return;
         }
         let config = CentralConfig {
@@ -295,7 +296,8 @@ impl Cluster {
     fn start_node_process(&mut self, place: &'static str) {
         // A process binds its address itself; at this one nothing else takes the port meanwhile.
         let address = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 4), 0)).unwrap().local_addr().unwrap();
-        let node = ServerProcess::node(place, address, &self.node_dir(place), &self.base);
+        let log = self.log_of(place);
+        let node = ServerProcess::node(place, address, &self.node_dir(place), &self.base, log.as_deref());
         self.nodes.insert(place, Server::Process(node));
     }
 
@@ -350,6 +352,15 @@ impl Cluster {
     /// What nodes that start from now on take.
     pub fn node_limits(&mut self, limits: NodeLimits) {
         self.options.node_limits = limits;
+    }
+
+    fn log_of(&self, server: &str) -> Option<PathBuf> {
+        self.options.logs.then(|| self.scratch("logs").join(server))
+    }
+
+    /// What a server said, where it keeps that.
+    pub fn logged(&self, server: &str) -> String {
+        std::fs::read_to_string(self.log_of(server).expect("logs are kept")).unwrap_or_default()
     }
 
     /// Central's ledger, to be opened while central is stopped.

@@ -1,5 +1,6 @@
 //! A central or a node in a process of its own, to be killed without a word.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -12,9 +13,10 @@ use super::{Access, JOIN_SECRET, SIGNING_ROOT, poll};
 pub struct ServerProcess(Child);
 
 impl ServerProcess {
-    pub fn central(address: SocketAddr, data: &Path, access: Access) -> Self {
-        Self::start("central", address, data, |command| {
+    pub fn central(address: SocketAddr, data: &Path, access: Access, log: Option<&Path>) -> Self {
+        Self::start("central", address, data, log, |command| {
             command.args(["--place", "new-york"]).env("CLOSEBY_CLUSTER__SIGNING_ROOT", SIGNING_ROOT);
+            command.env("CLOSEBY_TRUSTED_PROXIES", "127.0.0.0/8");
             let Access { upload, list, read, explain } = access;
             for (key, entry) in [("UPLOAD", upload), ("LIST", list), ("READ", read), ("EXPLAIN", explain)] {
                 command.env(format!("CLOSEBY_ACCESS__{key}"), entry.code());
@@ -22,15 +24,22 @@ impl ServerProcess {
         })
     }
 
-    pub fn node(place: &str, address: SocketAddr, data: &Path, central: &str) -> Self {
-        Self::start("node", address, data, |command| {
+    pub fn node(place: &str, address: SocketAddr, data: &Path, central: &str, log: Option<&Path>) -> Self {
+        Self::start("node", address, data, log, |command| {
             command.args(["--place", place, "--failure-domain", place, "--central-url", central]);
             command.env("CLOSEBY_INTERNAL_ADDRESS", address.ip().to_string());
             command.env("CLOSEBY_RESERVE_BYTES", "0");
         })
     }
 
-    fn start(role: &str, address: SocketAddr, data: &Path, more: impl FnOnce(&mut Command)) -> Self {
+    /// With `log`, everything that it says goes into that file, as JSON.
+    fn start(
+        role: &str,
+        address: SocketAddr,
+        data: &Path,
+        log: Option<&Path>,
+        more: impl FnOnce(&mut Command),
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_closeby"));
         command
             .args([role, "--listen", &address.to_string()])
@@ -39,6 +48,10 @@ impl ServerProcess {
             .env("CLOSEBY_CLUSTER__JOIN_SECRET", JOIN_SECRET)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
+        if let Some(log) = log {
+            command.stderr(File::options().create(true).append(true).open(log).unwrap());
+            command.env("CLOSEBY_LOG", "trace").env("CLOSEBY_LOG_FORMAT", "json");
+        }
         more(&mut command);
         Self(command.spawn().unwrap())
     }

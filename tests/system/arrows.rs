@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 
 /// A module and the modules that it may use. `domain` and `wire` may be used by all.
-const ARROWS: [(&str, &[&str]); 16] = [
-    ("api", &["service", "metrics"]),
-    ("blobs", &[]),
+const ARROWS: [(&str, &[&str]); 17] = [
+    ("api", &["service", "metrics", "trace"]),
+    ("blobs", &["trace"]),
     ("cli", &["role", "config", "telemetry"]),
-    ("cluster", &["tickets", "tasks"]),
+    ("cluster", &["tickets", "tasks", "trace"]),
     ("config", &["tickets", "geo"]),
     ("domain", &[]),
     ("geo", &[]),
-    ("ledger", &[]),
+    ("ledger", &["trace"]),
     ("metrics", &[]),
     ("placement", &[]),
     (
@@ -31,10 +31,11 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "metrics",
         ],
     ),
-    ("service", &["ledger", "blobs", "cluster", "placement", "geo", "tickets", "metrics"]),
-    ("tasks", &[]),
-    ("telemetry", &[]),
+    ("service", &["ledger", "blobs", "cluster", "placement", "geo", "tickets", "metrics", "trace"]),
+    ("tasks", &["trace"]),
+    ("telemetry", &["trace"]),
     ("tickets", &[]),
+    ("trace", &[]),
     ("web", &["api", "service"]),
 ];
 

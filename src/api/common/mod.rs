@@ -10,7 +10,7 @@ mod errors;
 mod form;
 mod guard;
 mod intake;
-mod measure;
+mod observe;
 mod present;
 mod problem;
 mod routes;
@@ -25,7 +25,7 @@ pub use document::{Document, read_document};
 pub use form::{FormEntry, FormFile, read_form};
 pub use guard::{guard, is_for_people};
 pub use intake::{media_type_of, pump, store};
-pub use measure::measure;
+pub use observe::{Observer, observe};
 pub use present::{
     blob_path, encode_segment, failed_file, file_object, file_url, form_status, place_object,
     place_of_origin, receiving_file, stored_file,

@@ -8,6 +8,7 @@ use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICAT
 use actix_web::{HttpResponse, ResponseError};
 
 use crate::domain::Scope;
+use crate::trace;
 use crate::wire::api::Problem;
 
 macro_rules! kinds {
@@ -201,6 +202,7 @@ impl ApiError {
             status: self.kind.status(),
             detail: self.detail.clone(),
             offset: self.offset,
+            request_id: trace::request_id().map(|id| id.to_string()),
         }
     }
 }

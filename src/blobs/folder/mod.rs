@@ -52,6 +52,7 @@ use crate::blobs::{
     PreparedSession, Result, SessionOptions, StoredBlob,
 };
 use crate::domain::{ClusterId, Generation, NodeId, Sha1, Timestamp, UploadId};
+use crate::trace;
 
 use disk::Disk;
 use faults::Faults;
@@ -229,10 +230,9 @@ async fn hold(session: &Session) -> OwnedMutexGuard<State> {
     }
 }
 
-/// Does disk work off the async threads, in the caller's span.
+/// Does disk work off the async threads, as part of the caller's request.
 async fn blocking<T: Send + 'static>(job: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let span = tracing::Span::current();
-    let done = tokio::task::spawn_blocking(move || span.in_scope(job));
+    let done = tokio::task::spawn_blocking(trace::carried_job(job));
     done.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
 }
 

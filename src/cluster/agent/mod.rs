@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::cluster::clock::LedgerClock;
+use crate::cluster::http::traced;
 use crate::cluster::identity::{Identity, IdentityError, IdentityFile};
 use crate::cluster::keys::{SharedKeys, SharedSecret};
 use crate::domain::{ClusterId, KeyId, Label, NodeId, Place, Timestamp, UploadId};
@@ -476,7 +477,7 @@ impl Agent {
                 .header(KEY_HEADER, key.id().to_string())
                 .header(SIGNATURE_HEADER, signature);
         }
-        let response = request.send().await.map_err(|error| unreachable(&error))?;
+        let response = traced(request).send().await.map_err(|error| unreachable(&error))?;
         let status = response.status();
         let signature = response.headers().get(SIGNATURE_HEADER).and_then(|value| value.to_str().ok());
         let signature = signature.map(str::to_owned);

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::super::{LedgerError, Result};
 use super::schema;
+use crate::trace;
 
 /// Connections, each used by one call at a time.
 pub(super) struct Readers {
@@ -57,10 +58,8 @@ impl Readers {
         // The permit goes with the work: a caller that no longer waits does not free it.
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| closed())?;
         let pool = Arc::clone(&self.pool);
-        let span = tracing::Span::current();
         let work = move || {
             let _permit = permit;
-            let _entered = span.entered();
             let conn = pool.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let lent = Lent { pool, conn };
             let conn = lent.conn.as_ref().ok_or_else(closed)?;
@@ -69,7 +68,7 @@ impl Readers {
             drop(moment);
             result
         };
-        tokio::task::spawn_blocking(work)
+        tokio::task::spawn_blocking(trace::carried_job(work))
             .await
             .map_err(|error| LedgerError::Unavailable(format!("a read did not end: {error}")))?
     }

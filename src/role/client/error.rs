@@ -84,6 +84,7 @@ impl ClientError {
                 status: 0,
                 detail: other.to_string(),
                 offset: None,
+                request_id: None,
             },
         }
     }

@@ -13,6 +13,7 @@ use crate::cluster::node_client::NodeClient;
 use crate::domain::{KeyId, NodeId, Timestamp};
 use crate::ledger::{Ledger, LedgerError, NodeRecord, SessionOutcome};
 use crate::tickets::{JoinSecret, NodeKey, Rotating, SigningRoot, seal_key, sign_answer, verify_call};
+use crate::trace;
 use crate::wire::PROTOCOL;
 use crate::wire::cluster::{
     ChallengeAnswer, ChallengeRequest, ConfirmRequest, Heartbeat, HeartbeatAnswer, JoinAnswer, JoinRequest,
@@ -189,8 +190,11 @@ impl Control {
         if keys.peek().is_none() {
             return Err(ControlError::UnknownKey { node: signed.node, key: signed.key });
         }
-        keys.find(|key| verify_call(key, signed.call, signed.node, signed.body, signed.signature))
-            .ok_or(ControlError::Forbidden("the signature is wrong"))
+        let key = keys
+            .find(|key| verify_call(key, signed.call, signed.node, signed.body, signed.signature))
+            .ok_or(ControlError::Forbidden("the signature is wrong"))?;
+        trace::continue_callers();
+        Ok(key)
     }
 
     fn answer<T: serde::Serialize>(

@@ -19,6 +19,7 @@ use crate::cluster::node_client::{Expected, NodeError, ResumeTerms, WriteLimits}
 use crate::domain::{BlobDigests, FileName, MediaType, NodeId, Sha1, Timestamp, UploadId, Viewer, copy_time};
 use crate::ledger::{LedgerError, NewResumable, RefusedReceipts, ResumableState};
 use crate::service::turns::{Turn, Turns};
+use crate::trace;
 use crate::wire::node::PrepareAnswer;
 
 pub use crate::ledger::{Resumable, ResumableEnd};
@@ -168,7 +169,8 @@ impl ResumableService {
         }
         // In a task: whoever asked may go away, and no session is to stay without a row.
         let shared = Arc::clone(&self.shared);
-        let making = self.shared.uploads.tasks.spawn(async move { shared.make(sender, new).await });
+        let making =
+            self.shared.uploads.tasks.spawn(trace::carried(async move { shared.make(sender, new).await }));
         making.await.map_err(|_| UploadError::Stopping)?
     }
 
@@ -206,8 +208,8 @@ impl ResumableService {
                 let shared = Arc::clone(&self.shared);
                 let whole = upload.clone();
                 // What was begun is carried through, even if whoever asked goes away.
-                let task =
-                    self.shared.uploads.tasks.spawn(async move { shared.complete(&whole, turn).await });
+                let task = trace::carried(async move { shared.complete(&whole, turn).await });
+                let task = self.shared.uploads.tasks.spawn(task);
                 let completed = task.await.map_err(|_| UploadError::Stopping)??;
                 Ok(Look { upload, standing: Standing::Completed(Box::new(completed)) })
             }

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::membership::{Member, Membership};
 use crate::cluster::node_client::NodeError;
+use crate::trace;
 
 /// Chunks that may wait for one node. With the chunks of one network read (up to 64 KiB)
 /// this bounds what an upload holds in memory.
@@ -60,7 +61,7 @@ impl<T: Send + 'static> Leg<T> {
         })
         .fuse()
         .boxed();
-        let call = tokio::spawn(call(Arc::clone(&member), body));
+        let call = tokio::spawn(trace::carried(call(Arc::clone(&member), body)));
         Self { member, queue: Some(queue), call }
     }
 

@@ -20,6 +20,7 @@ use crate::domain::{BlobDigests, FileName, MediaType, NodeId, Sha1, Sha256, Uplo
 use crate::ledger::Ledger;
 use crate::metrics::{Ended, Metrics};
 use crate::placement::{self, NodeRoom};
+use crate::trace;
 use crate::wire::node::PrepareAnswer;
 
 /// What an upload may take; all configurable.
@@ -231,12 +232,12 @@ impl UploadService {
         let pair = inner.place(upload.declared_bytes.unwrap_or(0))?;
         let (feed, (fed, answer)) = Feed::new();
         let inner = Arc::clone(inner);
-        self.inner.tasks.spawn(async move {
+        self.inner.tasks.spawn(trace::carried(async move {
             let result = inner.run(upload, pair, slot, fed).await;
             inner.metrics.upload_ended(ended(&result));
             // The sender may be gone; what was decided stands all the same.
             let _ = answer.send(result);
-        });
+        }));
         Ok(feed)
     }
 }

@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::blobs::BlobStore;
 use crate::domain::UploadId;
+use crate::trace;
 
 /// Ends a session when it is dropped, unless it was kept. The server drops a call's future
 /// when its connection is gone, and nothing else would run then.
@@ -37,7 +38,7 @@ impl SessionGuard {
     pub(super) async fn abort(mut self) {
         let (store, upload) = (Arc::clone(&self.store), self.upload);
         // In a task of its own, so that a caller who leaves meanwhile changes nothing.
-        let ending = self.cleanup.spawn_on(end(store, upload), &self.runtime);
+        let ending = self.cleanup.spawn_on(trace::carried(end(store, upload)), &self.runtime);
         self.is_armed = false;
         ending.await.ok();
     }
@@ -46,7 +47,8 @@ impl SessionGuard {
 impl Drop for SessionGuard {
     fn drop(&mut self) {
         if self.is_armed {
-            self.cleanup.spawn_on(end(Arc::clone(&self.store), self.upload), &self.runtime);
+            let ending = trace::carried(end(Arc::clone(&self.store), self.upload));
+            self.cleanup.spawn_on(ending, &self.runtime);
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::cluster::clock::LedgerClock;
 use crate::cluster::keys::SharedKeys;
 use crate::domain::{Label, NodeId, Sha1, Timestamp, UploadId};
 use crate::tickets::{CallTicket, NodeKey, Operation};
+use crate::trace;
 use crate::wire::PROTOCOL;
 use crate::wire::cluster::{ProveAnswer, ProveRequest};
 use crate::wire::node::{Inventory, InventoryBlob, NodeStatus};
@@ -184,6 +185,7 @@ impl NodeService {
         if ticket.upload != upload {
             return Err(TicketError::Forbidden.into());
         }
+        trace::continue_callers();
         Ok(Permit { ticket, key })
     }
 

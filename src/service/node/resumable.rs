@@ -20,6 +20,7 @@ use crate::blobs::{BlobError, BlobStore, Expected, SessionOptions};
 use crate::domain::{Sha1, UploadId};
 use crate::service::turns::Waiting;
 use crate::tickets::{CallTicket, Operation};
+use crate::trace;
 use crate::wire::PROTOCOL;
 use crate::wire::node::{FillRequest, OffsetAnswer, PrepareAnswer, PrepareRequest};
 
@@ -191,7 +192,7 @@ impl NodeService {
             let _permit = permit;
             writing.await
         };
-        let writing = self.cleanup.spawn_on(writing, &self.parts.runtime);
+        let writing = self.cleanup.spawn_on(trace::carried(writing), &self.parts.runtime);
         let ended = self.forward(&mut bytes, sender, &cut, failed).await;
         let written = writing.await.map_err(|error| BlobError::Io(std::io::Error::other(error)))?;
         // A sender that is gone is no matter where the store failed before.

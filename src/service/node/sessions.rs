@@ -14,8 +14,10 @@ use super::guard::SessionGuard;
 use super::intake::Intake;
 use super::{NodeError, NodeService, Permit, Result};
 use crate::blobs::{BlobError, DescribedFile, Expected, Prepared, SessionOptions};
+use crate::cluster::http::traced;
 use crate::domain::{Timestamp, UploadId, copy_time};
 use crate::tickets::{CallTicket, NodeKey, Operation, receipt_mac};
+use crate::trace;
 use crate::wire::node::{CopyRequest, FileOnBlob, FinishRequest, PrepareAnswer};
 use crate::wire::{PROTOCOL, TICKET_HEADER};
 
@@ -92,7 +94,7 @@ impl NodeService {
 
     /// Asks another node for a session's bytes.
     pub(super) async fn ask_source(&self, url: Url, source_ticket: &str) -> Result<reqwest::Response> {
-        let asking = self.parts.http.get(url).header(TICKET_HEADER, source_ticket).send();
+        let asking = traced(self.parts.http.get(url).header(TICKET_HEADER, source_ticket)).send();
         // The connection lives on a runtime that outlives the server's threads.
         let asking = TokioContext::new(asking, self.parts.runtime.clone());
         let answer = tokio::time::timeout(SOURCE_ANSWERS_WITHIN, asking)
@@ -132,7 +134,7 @@ impl NodeService {
             store.create_session(upload, options).await?;
             Ok(SessionGuard::new(store, upload, cleanup, runtime))
         };
-        let made = self.cleanup.spawn_on(making, &self.parts.runtime).await;
+        let made = self.cleanup.spawn_on(trace::carried(making), &self.parts.runtime).await;
         made.map_err(|error| BlobError::Io(std::io::Error::other(error)))?
     }
 

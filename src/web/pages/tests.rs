@@ -121,6 +121,7 @@ fn hostile_names_stay_text_on_every_page() {
             detail: HOSTILE.to_owned(),
             retry_after_s: None,
             file_sha1: None,
+            request_id: Some(HOSTILE.to_owned()),
         }
         .render(),
     ];
@@ -400,6 +401,7 @@ fn errors_say_when_to_try_again() {
         detail: "All slots are taken.".to_owned(),
         retry_after_s,
         file_sha1: None,
+        request_id: None,
     };
     assert_eq!(error(None).retry(), None);
     assert_eq!(error(Some(1)).retry().as_deref(), Some("1 second"));

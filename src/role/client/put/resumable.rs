@@ -629,6 +629,7 @@ mod tests {
                     status,
                     detail: String::new(),
                     offset: None,
+                    request_id: None,
                 })
             },
         );

@@ -17,6 +17,7 @@ use crate::service::central::slots::Slot;
 use crate::service::central::transfer::{Leg, Transfer};
 use crate::service::central::upload::{Bounds, Fed, Feed, UploadError};
 use crate::service::turns::Turn;
+use crate::trace;
 
 /// How long a part that has to be empty is watched for bytes that it must not have.
 const EMPTY_WITHIN: Duration = Duration::from_secs(5);
@@ -68,11 +69,12 @@ impl ResumableService {
         let slot = shared.uploads.slots.take(address).map_err(|_| UploadError::Busy)?;
         // In a task: whoever sends may go away, and no session is to stay without being recorded.
         let beginning = Arc::clone(shared);
-        let beginning = shared.uploads.tasks.spawn(async move { beginning.begin(upload, part).await });
+        let beginning = trace::carried(async move { beginning.begin(upload, part).await });
+        let beginning = shared.uploads.tasks.spawn(beginning);
         let Begun { mut upload, pair, turn, cut } = beginning.await.map_err(|_| UploadError::Stopping)??;
         let (feed, (mut fed, answer)) = Feed::new();
         let shared = Arc::clone(shared);
-        self.shared.uploads.tasks.spawn(async move {
+        self.shared.uploads.tasks.spawn(trace::carried(async move {
             // Where nothing is missing, only the end is.
             let taken = if part.offset == upload.size {
                 match tokio::time::timeout(EMPTY_WITHIN, fed.recv()).await {
@@ -89,7 +91,7 @@ impl ResumableService {
             };
             // The sender may be gone; what was kept stands all the same.
             let _ = answer.send(result);
-        });
+        }));
         Ok(feed)
     }
     /// A last part that is sent again, empty or not: what was decided stands.

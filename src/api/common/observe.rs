@@ -1,0 +1,149 @@
+//! What every request passes first: it is given its id, counted, and logged when its answer was sent.
+//!
+//! What is logged of an address is the route that took it: paths and queries carry names, the ids of
+//! uploads and tickets.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use actix_web::Error;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::web::Bytes;
+use ipnet::IpNet;
+
+use crate::domain::TraceParent;
+use crate::metrics::Metrics;
+use crate::trace;
+
+/// The header of an answer that says its request's id.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What a server counts its requests with, and whose word about a request's id it believes at once.
+#[derive(Debug, Clone, Default)]
+pub struct Observer {
+    /// The networks of trusted proxies.
+    pub trusted: Vec<IpNet>,
+    /// What is counted, where it is.
+    pub metrics: Option<Metrics>,
+}
+
+impl Observer {
+    fn trusts(&self, request: &ServiceRequest) -> bool {
+        let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
+        peer.is_some_and(|peer| self.trusted.iter().any(|network| network.contains(&peer)))
+    }
+}
+
+/// The middleware.
+///
+/// # Errors
+/// What comes from further in.
+pub async fn observe(
+    observer: Arc<Observer>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let started = Instant::now();
+    let offered = traceparent(&request);
+    let is_believed = offered.is_some() && observer.trusts(&request);
+    let method = request.method().clone();
+    let answering = async {
+        if is_believed {
+            trace::continue_callers();
+        }
+        // In here, as it may be another's since.
+        (next.call(request).await, trace::current())
+    };
+    let (result, traced) = trace::Request::new(offered).scope(answering).await;
+    if let Some(metrics) = &observer.metrics {
+        let status = match &result {
+            Ok(response) => response.status(),
+            Err(error) => error.as_response_error().status_code(),
+        };
+        metrics.answered(status.as_u16(), started.elapsed().as_secs_f64());
+    }
+    let mut response = result?.map_into_boxed_body();
+    let id = traced.and_then(|traced| HeaderValue::from_str(&traced.request.to_string()).ok());
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    let status = response.status();
+    // Finding the route costs more than the request does where it is not asked for.
+    let is_logged = status.is_server_error() || tracing::enabled!(tracing::Level::DEBUG);
+    let line = is_logged.then(|| Line {
+        method,
+        route: response.request().match_pattern().unwrap_or_else(|| "none".to_owned()),
+        status,
+        started,
+    });
+    Ok(response.map_body(|_, body| Observed { body, traced, sent_bytes: 0, line }))
+}
+
+/// The request's, if there is exactly one and it can be read.
+fn traceparent(request: &ServiceRequest) -> Option<TraceParent> {
+    let mut values = request.headers().get_all(trace::TRACEPARENT);
+    let value = values.next()?;
+    if values.next().is_some() {
+        return None;
+    }
+    value.to_str().ok()?.parse().ok()
+}
+
+/// What is logged of a request, when it is over.
+struct Line {
+    method: Method,
+    route: String,
+    status: StatusCode,
+    started: Instant,
+}
+
+impl Line {
+    fn log(&self, sent_bytes: u64) {
+        let Self { method, route, status, started } = self;
+        let status = status.as_u16();
+        let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if status >= 500 {
+            tracing::info!(%method, route, status, sent_bytes, ms, "answered");
+        } else {
+            tracing::debug!(%method, route, status, sent_bytes, ms, "answered");
+        }
+    }
+}
+
+/// A body that is sent as part of its request, and ends it.
+struct Observed {
+    body: BoxBody,
+    traced: Option<TraceParent>,
+    sent_bytes: u64,
+    line: Option<Line>,
+}
+
+impl MessageBody for Observed {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = &mut *self;
+        let polled = trace::within(this.traced, || Pin::new(&mut this.body).poll_next(cx));
+        if let Poll::Ready(Some(Ok(bytes))) = &polled {
+            this.sent_bytes += bytes.len() as u64;
+        }
+        polled
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        let Some(line) = self.line.take() else { return };
+        trace::within(self.traced, || line.log(self.sent_bytes));
+    }
+}
