@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use closeby::cli::{
     CentralArgs, Cli, Command, ConfigAction, ConfigArgs, ConfigRole, DemoArgs, LedgerArgs, LogFormat,
-    NodeArgs, PutArgs, SecretAction, SecretArgs, TokenAction,
+    NodeArgs, PutArgs, SecretAction, SecretArgs, ServerArg, TokenAction,
 };
 use closeby::config::{self, CentralConfig, CentralFlags, ConfigError, NodeConfig};
 use closeby::role::central::{Central, Links};
@@ -109,20 +109,20 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Token(args) => token(args.action).await?,
         Command::Secret(args) => secret(&args, &console)?,
         Command::Get(args) => {
-            let server = Server::new(args.server.server)?;
+            let server = server(args.server)?;
             client::get(server, &console, &args.target, args.output.as_deref()).await?;
         }
         Command::Ls(args) => {
-            let server = Server::new(args.server.server)?;
+            let server = server(args.server)?;
             client::ls(server, &console, args.query.as_deref(), args.sort, args.limit, args.json).await?;
         }
         Command::Info(args) => {
-            client::info(Server::new(args.server.server)?, &console, &args.target, args.json).await?;
+            client::info(server(args.server)?, &console, &args.target, args.json).await?;
         }
         Command::Health(args) => {
             let question = if args.alive { Question::Alive } else { Question::Ready };
             let within = Duration::from_secs(args.timeout);
-            client::health(Server::new(args.server.server)?, &console, question, within).await?;
+            client::health(server(args.server)?, &console, question, within).await?;
         }
         Command::Config(args) => configuration(args, &console)?,
     }
@@ -150,13 +150,19 @@ fn data_folder(at: LedgerArgs) -> Result<PathBuf, Failure> {
     }
 }
 
+/// The server that a command asks.
+fn server(args: ServerArg) -> Result<Server, Failure> {
+    let token = config::client_token(args.token_file.as_deref())?;
+    Ok(Server::new(args.server)?.with_token(token.as_ref()))
+}
+
 async fn put(console: &Console, args: PutArgs) -> Result<(), Failure> {
     let options = PutOptions {
         json: args.json,
         patience: Duration::from_secs(args.patience),
         state: config::state_folder(),
     };
-    let server = Server::new(args.server.server)?;
+    let server = server(args.server)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let stopped = async {

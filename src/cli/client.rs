@@ -9,7 +9,7 @@ use url::Url;
 use crate::domain::FileOrder;
 use crate::role::client::Target;
 
-/// Which server is asked.
+/// Which server is asked, and with what.
 #[derive(Debug, Args)]
 pub struct ServerArg {
     /// The server to ask.
@@ -21,6 +21,11 @@ pub struct ServerArg {
         value_parser = server_url
     )]
     pub server: Url,
+    /// A file that holds a token for this server; else CLOSEBY_TOKEN holds it, or there is none.
+    ///
+    /// It is sent to the server of --server alone.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 fn server_url(text: &str) -> Result<Url, String> {

@@ -19,7 +19,7 @@ fn every_help_has_an_example() {
     let mut command = Cli::command();
     command.build();
     let names: Vec<_> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
-    assert_eq!(names.len(), 13, "twelve commands and help: {names:?}");
+    assert_eq!(names.len(), 14, "thirteen commands and help: {names:?}");
     for name in names.iter().filter(|name| *name != "help") {
         let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
         assert!(help.contains(&format!("Examples:\n  closeby {name}")), "{name}:\n{help}");

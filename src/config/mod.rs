@@ -34,7 +34,7 @@ pub use secret::{
     LEDGER_FILE, Secret, SecretFileError, kept_join_secret, kept_signing_root, read_secret, retire_secret,
     rotate_secret,
 };
-pub use source::{environment, state_folder};
+pub use source::{client_token, environment, state_folder};
 
 /// What a central needs to know to start.
 #[derive(Debug, Clone)]

@@ -9,18 +9,48 @@ use toml::{Table, Value};
 
 use super::ConfigError;
 use super::raw::Layer;
+use crate::domain::Token;
 
 /// What the names of our variables begin with.
 const PREFIX: &str = "CLOSEBY_";
 
+/// Holds the client's token.
+const TOKEN: &str = "CLOSEBY_TOKEN";
+
 /// Variables that are not configuration: the client's and the logs'.
-const OTHERS: [&str; 4] = ["CLOSEBY_SERVER", "CLOSEBY_TOKEN", "CLOSEBY_LOG", "CLOSEBY_LOG_FORMAT"];
+const OTHERS: [&str; 4] = ["CLOSEBY_SERVER", TOKEN, "CLOSEBY_LOG", "CLOSEBY_LOG_FORMAT"];
 
 /// The folder in which the client keeps what it remembers between runs: `closeby` in
 /// `$XDG_STATE_HOME`, else in `~/.local/state`; none where this person has no home.
 #[must_use]
 pub fn state_folder() -> Option<PathBuf> {
     Some(Xdg::new().ok()?.state_dir()?.join("closeby"))
+}
+
+/// The token that a client shows: in this file, else in `CLOSEBY_TOKEN`. There is no flag that holds it, as
+/// everybody on a machine can list flags.
+///
+/// # Errors
+/// When the file cannot be read, or what is given is no token.
+pub fn client_token(file: Option<&Path>) -> Result<Option<Token>, ConfigError> {
+    if let Some(path) = file {
+        let text =
+            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let token = text.parse().map_err(|error| ConfigError::File {
+            path: path.to_owned(),
+            line: 1,
+            message: format!("{error}"),
+        })?;
+        return Ok(Some(token));
+    }
+    match std::env::var_os(TOKEN) {
+        // An empty variable says as much as none.
+        Some(value) if !value.is_empty() => {
+            let wrong = |error| ConfigError::Variable { name: TOKEN.to_owned(), message: format!("{error}") };
+            Ok(Some(value.to_str().unwrap_or_default().parse().map_err(wrong)?))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The `CLOSEBY_…` variables of this process.

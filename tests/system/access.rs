@@ -32,7 +32,7 @@ fn token(data: &Path, arguments: &[&str]) -> Output {
 }
 
 /// A new token, and its id.
-fn new_token(data: &Path, scope: &str) -> (String, String) {
+pub fn new_token(data: &Path, scope: &str) -> (String, String) {
     let output = token(data, &["new", "--scope", scope]);
     assert!(output.status.success(), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
@@ -374,4 +374,49 @@ async fn a_token_counts_at_once_and_until_it_is_revoked_and_no_log_tells_it() {
         let secret = &good.as_bytes()[8..];
         assert!(!bytes.windows(secret.len()).any(|window| window == secret), "only its digest is kept");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_client_shows_its_token() {
+    let cluster = cluster(CLOSED).await;
+    let (good, _) = new_token(&cluster.central_data(), "upload,list,read");
+    let folder = cluster.scratch("client");
+    let (small, large) = (content(9901, 1000), content(9902, 17 << 20));
+    std::fs::write(folder.join("small.bin"), &small).unwrap();
+    // Over what goes in one request.
+    std::fs::write(folder.join("large.bin"), &large).unwrap();
+    std::fs::write(folder.join("token"), format!("{good}\n")).unwrap();
+    let run = |arguments: &[&str], token: &str| {
+        Command::new(env!("CARGO_BIN_EXE_closeby"))
+            .args(arguments)
+            .args(["--server", &cluster.base])
+            .current_dir(&folder)
+            .env("CLOSEBY_TOKEN", token)
+            .env("XDG_STATE_HOME", folder.join("state"))
+            .output()
+            .unwrap()
+    };
+    let without = run(&["put", "small.bin"], "");
+    let said = String::from_utf8_lossy(&without.stderr).into_owned();
+    assert_eq!(without.status.code(), Some(1));
+    assert!(said.contains("A token is needed") && said.contains("--token-file"), "{said}");
+    let wrong = run(&["ls"], Token::random().reveal());
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("does not count"), "{wrong:?}");
+    let garbled = run(&["ls"], "hunter2");
+    let said = String::from_utf8_lossy(&garbled.stderr).into_owned();
+    assert_eq!(garbled.status.code(), Some(2), "{said}");
+    assert!(said.contains("CLOSEBY_TOKEN") && !said.contains("hunter2"), "{said}");
+
+    let put = run(&["put", "small.bin", "large.bin"], &good);
+    assert!(put.status.success(), "{put:?}");
+    let links = String::from_utf8(put.stdout).unwrap();
+    let link = links.lines().nth(1).unwrap();
+    let list = run(&["ls", "--token-file", "token"], "");
+    assert_eq!(String::from_utf8(list.stdout).unwrap().lines().count(), 2);
+    let info = run(&["info", link], &good);
+    assert!(info.status.success(), "{info:?}");
+    let get = run(&["get", link, "-o", "back"], &good);
+    assert!(get.status.success(), "{get:?}");
+    assert!(std::fs::read(folder.join("back")).unwrap() == large);
+    cluster.stop().await;
 }

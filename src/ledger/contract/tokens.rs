@@ -36,7 +36,11 @@ pub async fn a_token_is_found_by_its_digest_and_revoked_once(mut t: Fixture) {
 
     t.time.advance(Duration::from_secs(5));
     t.ledger.create_token(new.clone()).await.unwrap();
-    assert_eq!(t.ledger.list_tokens().await.unwrap(), std::slice::from_ref(&found), "repeating it changes nothing");
+    assert_eq!(
+        t.ledger.list_tokens().await.unwrap(),
+        std::slice::from_ref(&found),
+        "repeating it changes nothing"
+    );
 
     assert_eq!(t.ledger.revoke_token(TokenId::random()).await.unwrap(), None);
     let revoked = TokenRecord { revoked_at: Some(t.time.now()), ..found };

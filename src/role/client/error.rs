@@ -10,7 +10,7 @@ use crate::wire::api::Problem;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The server said no.
-    #[error("{title}: {detail}", title = printable(&.0.title), detail = printable(&.0.detail))]
+    #[error("{title}: {detail}", title = printable(&.0.title), detail = detail(.0))]
     Problem(Problem),
     /// The server said something that is not in the API.
     #[error("{0}")]
@@ -88,6 +88,16 @@ impl ClientError {
             },
         }
     }
+}
+
+/// What a problem says, in words for who typed a command: the server's own are for every kind of client.
+fn detail(problem: &Problem) -> String {
+    if problem.kind == "/problems/token-needed" {
+        return "give one with --token-file FILE or in CLOSEBY_TOKEN; it is sent to the server of --server alone. \
+                Whoever runs that server makes one with `closeby token new`"
+            .to_owned();
+    }
+    printable(&problem.detail)
 }
 
 /// What lies at the bottom of an error: the layers above it say little.

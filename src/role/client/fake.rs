@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{ServerHandle, Service as _};
 use actix_web::web::{Bytes, Data, Json, Path, Query};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use futures_util::stream;
@@ -47,6 +47,8 @@ struct State {
     always: [Option<Fault>; 2],
     copies: [String; 2],
     reads: u64,
+    /// Of each copy and of central: how many requests came, and how many of them showed something.
+    asked: [(u32, u32); 3],
 }
 
 /// A central with two copies of everything.
@@ -76,7 +78,16 @@ impl Fake {
             urls.push(format!("http://{}", listener.local_addr().unwrap()));
             let shared = Data::from(state.clone());
             let server = HttpServer::new(move || {
-                let app = App::new().app_data(shared.clone()).app_data(web::PayloadConfig::new(64 << 20));
+                let seen = shared.clone();
+                let app = App::new()
+                    .app_data(shared.clone())
+                    .app_data(web::PayloadConfig::new(64 << 20))
+                    .wrap_fn(move |request, service| {
+                        let asked = &mut seen.lock().unwrap().asked[role];
+                        asked.0 += 1;
+                        asked.1 += u32::from(request.headers().contains_key("authorization"));
+                        service.call(request)
+                    });
                 match role {
                     0 | 1 => app.route("/b/{sha1}", web::get().to(move |s, p, r| serve(s, p, r, role))),
                     _ => app
@@ -131,6 +142,11 @@ impl Fake {
     /// The next so many uploads are told to come again.
     pub fn busy(&self, times: u32) {
         self.state.lock().unwrap().busy = times;
+    }
+
+    /// Of each copy and of central, since the last time: requests, and those that showed something.
+    pub fn asked(&self) -> [(u32, u32); 3] {
+        std::mem::take(&mut self.state.lock().unwrap().asked)
     }
 
     /// What was called since the last time this was asked.

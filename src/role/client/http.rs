@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use reqwest::header::{LOCATION, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::ClientError;
 use super::error::printable;
-use crate::domain::Sha1;
+use crate::domain::{Sha1, Token};
 use crate::wire::api::{Blob, Problem};
 
 /// Whom we say we are.
@@ -37,6 +37,8 @@ pub struct Server {
     calls: Client,
     uploads: Client,
     downloads: Client,
+    /// Shown to this server and to nobody else.
+    token: Option<HeaderValue>,
     /// How long one second is, so that tests need not wait.
     pub(super) second: Duration,
 }
@@ -70,11 +72,24 @@ impl Server {
             uploads: builder().build().map_err(failed)?,
             downloads: builder().read_timeout(READ_TIMEOUT).build().map_err(failed)?,
             base,
+            token: None,
             second: Duration::from_secs(1),
         })
     }
 
-    /// The server of a target's link, else this one.
+    /// The same, asked with a token.
+    #[must_use]
+    pub fn with_token(mut self, token: Option<&Token>) -> Self {
+        self.token = token.and_then(|token| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal())).ok()?;
+            // Not in any log of what is sent.
+            value.set_sensitive(true);
+            Some(value)
+        });
+        self
+    }
+
+    /// The server of a target's link, else this one. Another server gets no token of this one's.
     ///
     /// # Errors
     /// When TLS cannot be set up.
@@ -96,14 +111,14 @@ impl Server {
         url
     }
 
-    /// The client for bodies that we send: nothing but the watcher of an upload ends them.
-    pub(super) const fn uploads(&self) -> &Client {
-        &self.uploads
+    /// For bodies that we send: nothing but the watcher of an upload ends them.
+    pub(super) const fn uploads(&self) -> Caller<'_> {
+        Caller { client: &self.uploads, server: self }
     }
 
-    /// The client for calls that carry no file.
-    pub(super) const fn calls(&self) -> &Client {
-        &self.calls
+    /// For calls that carry no file.
+    pub(super) const fn calls(&self) -> Caller<'_> {
+        Caller { client: &self.calls, server: self }
     }
 
     /// Asks for a document.
@@ -111,7 +126,7 @@ impl Server {
     /// # Errors
     /// What the server says, or that it cannot be reached.
     pub(super) async fn get<T: DeserializeOwned>(&self, url: &Url) -> Result<T, ClientError> {
-        let response = self.patiently(url, || self.calls.get(url.clone())).await?;
+        let response = self.patiently(url, || self.calls().get(url.clone())).await?;
         read_json(url, response).await
     }
 
@@ -124,7 +139,7 @@ impl Server {
         url: &Url,
         body: &(impl serde::Serialize + Sync),
     ) -> Result<T, ClientError> {
-        let response = self.patiently(url, || self.calls.post(url.clone()).json(body)).await?;
+        let response = self.patiently(url, || self.calls().post(url.clone()).json(body)).await?;
         read_json(url, response).await
     }
 
@@ -141,7 +156,7 @@ impl Server {
     /// # Errors
     /// What the server says, or that it cannot be reached.
     pub(super) async fn resolve(&self, link: &Url) -> Result<Url, ClientError> {
-        let response = self.patiently(link, || self.calls.get(link.clone())).await?;
+        let response = self.patiently(link, || self.calls().get(link.clone())).await?;
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         location
             .filter(|_| response.status().is_redirection())
@@ -150,7 +165,7 @@ impl Server {
             .ok_or_else(|| ClientError::Answer(format!("{link} leads to no copy")))
     }
 
-    /// Asks a copy for its bytes from `offset` on. The answer is not judged.
+    /// Asks a copy, which no token is for, for its bytes from `offset` on. The answer is not judged.
     ///
     /// # Errors
     /// When it cannot be reached.
@@ -167,7 +182,7 @@ impl Server {
     /// # Errors
     /// When it cannot be reached.
     pub(super) async fn ask(&self, url: &Url) -> Result<Response, ClientError> {
-        self.calls.get(url.clone()).send().await.map_err(|error| ClientError::http(url, error))
+        self.calls().get(url.clone()).send().await.map_err(|error| ClientError::http(url, error))
     }
 
     /// Sends a request until the server is not too busy for it, a bounded number of times.
@@ -183,6 +198,45 @@ impl Server {
                 Ok(response) => return Ok(response),
                 Err(refusal) => tries.wait_or_fail(refusal).await?,
             }
+        }
+    }
+}
+
+/// Makes requests, with the server's token where they go to the server itself.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'s> {
+    client: &'s Client,
+    server: &'s Server,
+}
+
+impl Caller<'_> {
+    pub fn get(self, url: Url) -> RequestBuilder {
+        self.request(Method::GET, url)
+    }
+
+    pub fn head(self, url: Url) -> RequestBuilder {
+        self.request(Method::HEAD, url)
+    }
+
+    pub fn post(self, url: Url) -> RequestBuilder {
+        self.request(Method::POST, url)
+    }
+
+    pub fn patch(self, url: Url) -> RequestBuilder {
+        self.request(Method::PATCH, url)
+    }
+
+    pub fn delete(self, url: Url) -> RequestBuilder {
+        self.request(Method::DELETE, url)
+    }
+
+    fn request(self, method: Method, url: Url) -> RequestBuilder {
+        // A link in an answer can lead anywhere.
+        let token = self.server.token.as_ref().filter(|_| url.origin() == self.server.base.origin());
+        let request = self.client.request(method, url);
+        match token {
+            Some(token) => request.header(AUTHORIZATION, token.clone()),
+            None => request,
         }
     }
 }

@@ -3,9 +3,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::get;
-use crate::domain::{FileOrder, Sha1};
+use crate::domain::{FileOrder, Sha1, Token};
 use crate::role::client::fake::{Fake, Fault, console};
-use crate::role::client::{ClientError, Question, Target, health, info, ls};
+use crate::role::client::{ClientError, Question, Server, Target, health, info, ls};
 
 /// Bytes that differ from place to place.
 fn content(length: usize) -> Vec<u8> {
@@ -232,6 +232,24 @@ async fn a_link_says_its_server_and_output_its_name() {
     let path = setting.folder.path().join("given");
     get(elsewhere, &console().0, &target, Some(&path)).await.unwrap();
     assert!(fs::read(&path).unwrap() == setting.content);
+}
+
+#[tokio::test]
+async fn a_token_is_shown_to_its_own_server_and_to_nobody_else() {
+    let setting = Setting::new().await;
+    let token = Token::random();
+    let server = setting.fake.server().with_token(Some(&token));
+    let target = Target { sha1: setting.sha1, server: None, name: None };
+    get(server, &console().0, &target, Some(&setting.folder.path().join("first"))).await.unwrap();
+    let [one, other, central] = setting.fake.asked();
+    assert!(one.0 + other.0 > 0 && one.1 + other.1 == 0, "a copy takes a ticket: {one:?} {other:?}");
+    assert!(central.0 > 0 && central.1 == central.0, "{central:?}");
+
+    let elsewhere = Server::new("http://nowhere.invalid/".parse().unwrap()).unwrap().with_token(Some(&token));
+    let link: Target = format!("{}/d/{}/x", setting.fake.url(), setting.sha1).parse().unwrap();
+    get(elsewhere, &console().0, &link, Some(&setting.folder.path().join("second"))).await.unwrap();
+    let [_, _, central] = setting.fake.asked();
+    assert!(central.0 > 0 && central.1 == 0, "a link names its own server: {central:?}");
 }
 
 #[tokio::test]

@@ -154,6 +154,8 @@ impl From<Refusal> for Trouble {
             408 | 423 | 425 | 429 | 460 => Self::Passing(error, retry_after),
             500 => Self::Fault(error),
             502..=504 | 506 | 508.. => Self::Passing(error, retry_after),
+            // With another token the same command goes on.
+            401 | 403 => Self::Lost(error),
             // A node without room: what the other one has stays for a later start.
             507 => Self::Lost(error),
             _ => error.into(),
