@@ -1,5 +1,6 @@
 // This site's HTTP API, as the page asks it: one request at a time, and the two ways in which it fails.
 
+import { another, token } from './token.js';
 import { Patience, aborted, isAbort } from './waits.js';
 
 /** The server cannot be reached. It passes. */
@@ -10,6 +11,9 @@ export class Unreachable extends Error {
 /** The server said no, with a problem document (RFC 9457). */
 export class Problem extends Error {
   name = 'Problem';
+
+  /** Whether the server wants to see a token, or another one. */
+  wantsToken = false;
 
   /** @param {number} status @param {{type?: string, title?: string, detail?: string}} document @param {number} retryAfterMs */
   constructor(status, document, retryAfterMs) {
@@ -30,17 +34,54 @@ export class Problem extends Error {
 /** @typedef {{status: number, header: (name: string) => string | null, json: () => any}} Answer */
 
 /**
+ * @typedef {object} How
+ * @property {Record<string, string>} [headers]
+ * @property {XMLHttpRequestBodyInit | null} [body]
+ * @property {AbortSignal[]} [signals] any of them ends it
+ * @property {(sentBytes: number) => void} [onSent]
+ */
+
+/**
+ * One request with the person's token. Where that is missing or not taken, it waits for another, and asks again.
+ * @param {string} method
+ * @param {string} url
+ * @param {How & {waits?: boolean}} [how] `waits` is false for what nobody waits for
+ * @returns {Promise<Answer>} of a status below 400
+ */
+export async function request(method, url, { waits = true, headers = {}, ...how } = {}) {
+  // Elsewhere than at its field a token is the browser's to show, as the password it asked for.
+  const hasField = document.getElementById('token') !== null;
+  for (;;) {
+    const shown = hasField ? token() : '';
+    try {
+      return await once(method, url, { ...how, headers: { ...headers, ...bearer(url, shown) } });
+    } catch (error) {
+      if (!(error instanceof Problem && error.wantsToken && hasField && waits)) throw error;
+      await another(shown, reason(error, shown), how.signals ?? []);
+    }
+  }
+}
+
+/** @param {string} url @param {string} shown @returns {Record<string, string>} for this site, and for no other */
+function bearer(url, shown) {
+  return shown && new URL(url, location.href).origin === location.origin ? { authorization: `Bearer ${shown}` } : {};
+}
+
+/** @param {Problem} error @param {string} shown @returns {string} why another token is wanted */
+function reason(error, shown) {
+  if (!shown) return 'Enter a token. The files wait for it.';
+  if (error.status === 403) return 'This token is not good for uploading. The files wait for another one.';
+  return 'This token does not count: it may be mistyped, revoked or expired. The files wait for another one.';
+}
+
+/**
  * One request. XMLHttpRequest rather than fetch: it alone tells how much of a body is sent.
  * @param {string} method
  * @param {string} url
- * @param {object} [how]
- * @param {Record<string, string>} [how.headers]
- * @param {XMLHttpRequestBodyInit | null} [how.body]
- * @param {AbortSignal[]} [how.signals] any of them ends it
- * @param {(sentBytes: number) => void} [how.onSent]
+ * @param {How} how
  * @returns {Promise<Answer>} of a status below 400
  */
-export function request(method, url, { headers = {}, body = null, signals = [], onSent } = {}) {
+function once(method, url, { headers = {}, body = null, signals = [], onSent }) {
   return new Promise((resolve, reject) => {
     if (signals.some((signal) => signal.aborted)) return reject(aborted());
     const xhr = new XMLHttpRequest();
@@ -74,7 +115,9 @@ function problemOf(xhr) {
     // A proxy's page, or nothing: the status says enough.
   }
   const after = Number(xhr.getResponseHeader('retry-after'));
-  return new Problem(xhr.status, document, after > 0 ? after * 1000 : 0);
+  const problem = new Problem(xhr.status, document, after > 0 ? after * 1000 : 0);
+  problem.wantsToken = [401, 403].includes(xhr.status) && xhr.getResponseHeader('www-authenticate') !== null;
+  return problem;
 }
 
 /**
@@ -171,7 +214,10 @@ export class Precheck {
  */
 export async function placesOf(sha1, signal) {
   try {
-    const blob = (await request('GET', `/api/v1/blobs/${sha1}`, { signals: [signal] })).json();
+    // Without the browser's own credentials: it would ask the person for a password that this is not worth.
+    const url = `/api/v1/blobs/${sha1}`;
+    const answer = await fetch(url, { signal, credentials: 'omit', headers: bearer(url, token()) });
+    const blob = await answer.json();
     const usable = blob.replicas.filter((/** @type {any} */ replica) => replica.state === 'stored');
     return usable.map((/** @type {any} */ replica) => replica.place.name).sort();
   } catch {

@@ -176,7 +176,7 @@ async function goOn(sending, url) {
     // A fault of the server's own is no refusal: what it has by now is of use to the next try.
     if ((error instanceof Problem && error.status < 500) || signal.aborted) {
       forget(url);
-      void request('DELETE', url, { headers: TUS }).catch(() => {});
+      void request('DELETE', url, { headers: TUS, waits: false }).catch(() => {});
     }
     throw error;
   } finally {

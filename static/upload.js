@@ -7,6 +7,7 @@ import { MOST_FILES, fromClipboard, fromField, onDrop } from './pick.js';
 import { Queue } from './queue.js';
 import { forget, unfinished } from './resume.js';
 import { humanBytes } from './text.js';
+import { enter, token, tokens } from './token.js';
 import { View } from './view.js';
 
 const form = /** @type {HTMLFormElement} */ (document.querySelector('form.upload'));
@@ -38,8 +39,34 @@ field.addEventListener('change', () => {
   field.value = '';
 });
 
+// The token, where this site takes one for uploads.
+const secret = /** @type {HTMLInputElement | null} */ (document.getElementById('token'));
+
+/** @param {HTMLInputElement} secret */
+function asksFor(secret) {
+  const trouble = /** @type {HTMLElement} */ (document.getElementById('token-trouble'));
+  secret.value = token();
+  secret.addEventListener('change', () => enter(secret.value));
+  tokens.addEventListener('wanted', (event) => {
+    trouble.textContent = /** @type {CustomEvent} */ (event).detail;
+    trouble.hidden = false;
+    secret.setAttribute('aria-invalid', 'true');
+    secret.focus();
+    secret.select();
+  });
+  tokens.addEventListener('entered', () => {
+    trouble.hidden = true;
+    secret.removeAttribute('aria-invalid');
+    offers();
+  });
+}
+
+if (secret) asksFor(secret);
+
 form.addEventListener('submit', (event) => {
   event.preventDefault();
+  // Enter in the token's field: the change was heard.
+  if (secret && document.activeElement === secret) return;
   field.click();
 });
 
@@ -90,7 +117,7 @@ function offers() {
       /** @type {any} */ (row.querySelector('bdi')).textContent = entry.name;
       const size = /** @type {HTMLElement} */ (row.querySelector('.size'));
       size.textContent = humanBytes(entry.size);
-      request('HEAD', entry.url, { headers: { 'tus-resumable': '1.0.0' } }).then(
+      request('HEAD', entry.url, { headers: { 'tus-resumable': '1.0.0' }, waits: false }).then(
         (head) => {
           size.textContent = `${humanBytes(Number(head.header('upload-offset')))} of ${humanBytes(entry.size)} are here`;
         },
@@ -102,7 +129,7 @@ function offers() {
       );
       row.querySelector('button')?.addEventListener('click', () => {
         forget(entry.url);
-        void request('DELETE', entry.url, { headers: { 'tus-resumable': '1.0.0' } }).catch(() => {});
+        void request('DELETE', entry.url, { headers: { 'tus-resumable': '1.0.0' }, waits: false }).catch(() => {});
         offers();
         field.focus();
       });

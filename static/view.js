@@ -3,6 +3,7 @@
 
 import { copyFrom } from './copy.js';
 import { badgeOf, counted, humanBytes, humanDuration, kindOf, listed } from './text.js';
+import { isWanted, tokens } from './token.js';
 
 /** @typedef {import('./queue.js').Item} Item */
 /** @typedef {import('./queue.js').Queue} Queue */
@@ -27,6 +28,8 @@ const STATES = {
   here: ['Already here', 'plain'],
   failed: ['Not stored', 'bad'],
   cancelled: ['Cancelled', 'plain'],
+  // No state of its own: whatever it was about to do.
+  held: ['Waiting', 'warn'],
 };
 
 /** @param {Item} item @returns {string} what its state means, after its size */
@@ -75,11 +78,12 @@ class Row {
 
   draw() {
     const { item } = this;
-    const [label, look] = STATES[item.state];
+    const isHeld = isWanted() && !item.isOver;
+    const [label, look] = isHeld ? STATES.held : STATES[item.state];
     this.state.textContent = label;
     this.state.className = `state ${look}`;
     this.root.classList.toggle('failed', item.state === 'failed');
-    const more = detail(item);
+    const more = isHeld ? 'waits for a token' : detail(item);
     this.meta.textContent = more ? `${humanBytes(item.file.size)} · ${more}` : humanBytes(item.file.size);
     this.meta.classList.toggle('told', item.state === 'failed' || item.state === 'retrying');
     this.bar.value = item.state === 'hashing' ? item.hashedBytes : item.doneBytes;
@@ -140,6 +144,13 @@ export class View {
     queue.addEventListener('changed', (event) => this.#changed(/** @type {CustomEvent} */ (event).detail));
     queue.addEventListener('paused', () => this.#summarise());
     queue.addEventListener('cleared', () => this.#cleared());
+    for (const change of ['wanted', 'entered']) {
+      tokens.addEventListener(change, () => {
+        for (const item of this.#rows.keys()) this.#dirty.add(item);
+        this.#schedule();
+        this.#summarise();
+      });
+    }
   }
 
   /** @param {string} text for the screen reader */
@@ -256,7 +267,8 @@ export class View {
     const speed = isPaused ? 0 : this.#speed(sent);
     const rest = [`${humanBytes(done)} of ${humanBytes(total)}`];
     if (speed > 0 && isBusy) rest.push(`${humanBytes(speed)}/s`, `${humanDuration((total - done) / speed)} left`);
-    this.pace.textContent = isBusy ? (isPaused ? `Paused at ${rest[0]}` : rest.join(' · ')) : `${humanBytes(total)} in all`;
+    const isHeld = isBusy && isWanted();
+    this.pace.textContent = isHeld ? `Waiting for a token at ${rest[0]}` : isBusy ? (isPaused ? `Paused at ${rest[0]}` : rest.join(' · ')) : `${humanBytes(total)} in all`;
     const { pause, cancel, retry, copy, clear } = this.buttons;
     pause.textContent = isPaused ? 'Continue' : 'Pause';
     const hadFocus = this.root.contains(document.activeElement) && document.activeElement instanceof HTMLButtonElement;
@@ -267,7 +279,7 @@ export class View {
     // A button that went away leaves the person where they were.
     if (hadFocus && document.activeElement === document.body) this.title.focus();
     const percent = total ? Math.floor((done / total) * 100) : 0;
-    document.title = isBusy ? `${isPaused ? 'Paused' : `${percent} %`} · closeby` : this.#title;
+    document.title = isBusy ? `${isHeld ? 'Waiting' : isPaused ? 'Paused' : `${percent} %`} · closeby` : this.#title;
     if (isBusy) {
       const isNews = counts.over > this.#saidOver && performance.now() - this.#said > SAY_EVERY_MS;
       if (isNews) this.say(`${counts.over} of ${wanted} done.`);

@@ -159,6 +159,7 @@ pub(super) async fn file(
             metalink_url: format!("{base_url}{}.meta4", blob_path(sha1)),
             preview,
             from,
+            access: *site.access.rules(),
             names: detail
                 .files
                 .iter()

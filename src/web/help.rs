@@ -20,7 +20,7 @@ pub(super) async fn help(site: web::Data<Site>, request: HttpRequest) -> Result<
     };
     let example =
         newest.map(|file| ExampleFile { url: file_url(&base_url, &file), sha1: file.blob.sha1.to_string() });
-    page(StatusCode::OK, &HelpPage { shell: shell(), base_url, example })
+    page(StatusCode::OK, &HelpPage { shell: shell(), base_url, access: *site.access.rules(), example })
 }
 
 /// The custom uploader for ShareX.
@@ -30,7 +30,7 @@ pub(super) async fn uploader(site: web::Data<Site>, request: HttpRequest) -> Res
         .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"closeby.sxcu\""))
         .insert_header((CACHE_CONTROL, "no-cache"))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .body(sharex(&site.base(&request)?)))
+        .body(sharex(&site.base(&request)?, !site.access.is_open(&[Scope::Upload]))))
 }
 
 /// The API, as people read it.

@@ -4,17 +4,20 @@
 //! There is no service worker: browsers install without one, and a page from a cache would show links
 //! and servers as they were.
 
-use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use super::assets;
+use crate::api::common::Site;
+use crate::domain::Scope;
 
-/// The manifest. Files that are shared come as the form's own: `POST /upload`, in the field `file`.
-pub(super) async fn manifest() -> HttpResponse {
+/// The manifest. Files that are shared come as the form's own: `POST /upload`, in the field `file`. They can bring no
+/// token, so a store that wants one is offered for nothing that is shared.
+pub(super) async fn manifest(site: web::Data<Site>) -> HttpResponse {
     let icon = |name: &str| format!("/static/{}/{name}", *assets::VERSION);
     let png = |name: &str, sizes: &str, purpose: &str| json!({"src": icon(name), "sizes": sizes, "type": "image/png", "purpose": purpose});
-    let manifest = json!({
+    let mut manifest = json!({
         "id": "/",
         "name": "closeby",
         "short_name": "closeby",
@@ -37,6 +40,9 @@ pub(super) async fn manifest() -> HttpResponse {
             "params": {"files": [{"name": "file", "accept": ["*/*"]}]},
         },
     });
+    if let Some(keys) = manifest.as_object_mut().filter(|_| !site.access.is_open(&[Scope::Upload])) {
+        keys.remove("share_target");
+    }
     HttpResponse::Ok()
         .content_type("application/manifest+json")
         .insert_header((CACHE_CONTROL, "no-cache"))

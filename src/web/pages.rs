@@ -118,7 +118,8 @@ impl IndexPage {
     }
 
     fn curl(&self) -> String {
-        format!("curl -T photo.jpg {}", shell_word(&format!("{}/", self.base_url)))
+        let token = bearer(self.access.upload);
+        format!("curl {token}-T photo.jpg {}", shell_word(&format!("{}/", self.base_url)))
     }
 
     fn map(&self) -> WorldMap {
@@ -562,6 +563,15 @@ impl ErrorPage {
             0..90 => counted(seconds.max(1), "second", "seconds"),
             _ => counted(seconds.div_ceil(60), "minute", "minutes"),
         })
+    }
+}
+
+/// What curl says to show a token, with a space behind it; nothing where none is needed. The shell fills it in, so
+/// that no page and no history holds one.
+const fn bearer(entry: Entry) -> &'static str {
+    match entry {
+        Entry::Anyone => "",
+        Entry::Token => "-H \"Authorization: Bearer $CLOSEBY_TOKEN\" ",
     }
 }
 

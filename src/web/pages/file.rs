@@ -6,8 +6,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::preview::Preview;
 use super::text::{badge_of, counted, human_bytes, human_km, kind_of, listed, shell_word};
-use super::{MapPoint, Mark, Moment, PreviewView, QrView, Shell, WorldMap};
-use crate::domain::PIECE_BYTES;
+use super::{MapPoint, Mark, Moment, PreviewView, QrView, Shell, WorldMap, bearer};
+use crate::domain::{Access, Entry, PIECE_BYTES};
 
 /// `/files/{sha1}`: one content, where it is, and how to get it.
 #[derive(Debug, Clone, Template)]
@@ -37,6 +37,8 @@ pub struct FilePage {
     pub preview: PreviewView,
     /// What the reader wants distances to count from.
     pub from: FromView,
+    /// Who may do what: commands carry a token where one is needed.
+    pub access: Access,
     /// The files on it, oldest first.
     pub names: Vec<NameView>,
     /// Who reads this page.
@@ -342,10 +344,19 @@ impl FilePage {
         }
     }
 
+    /// Whether everybody may ask which copy another address would get.
+    pub(super) fn explains(&self) -> bool {
+        self.access.explain == Entry::Anyone
+    }
+
+    pub(super) fn needs_token(&self) -> bool {
+        self.access.read == Entry::Token
+    }
+
     pub(super) fn curl(&self) -> String {
         // The link without its name: a stranger chose that, and in a command line it could carry letters
         // that reorder it. With -OJ the answer names the file, and nothing is overwritten.
-        format!("curl -fLOJ {}", shell_word(&self.short_url()))
+        format!("curl {}-fLOJ {}", bearer(self.access.read), shell_word(&self.short_url()))
     }
 
     pub(super) fn wget(&self) -> String {

@@ -2,7 +2,8 @@
 
 use askama::Template;
 
-use super::{Shell, shell_word};
+use super::{Shell, bearer, shell_word};
+use crate::domain::{Access, Entry};
 
 /// Beside the site's own address.
 const TUS_PATH: &str = "/api/v1/uploads";
@@ -15,6 +16,8 @@ pub struct HelpPage {
     pub shell: Shell,
     /// Where this site is, without a slash at the end: `https://files.example`.
     pub base_url: String,
+    /// Who may do what: commands carry a token where one is needed.
+    pub access: Access,
     /// A file that can be downloaded, for the examples; none where there is none yet.
     pub example: Option<ExampleFile>,
 }
@@ -56,25 +59,30 @@ impl HelpPage {
         shell_word(&format!("{}{path}", self.base_url))
     }
 
+    fn needs_token(&self) -> bool {
+        self.access.upload == Entry::Token
+    }
+
     fn uploads(&self) -> Vec<Snippet> {
+        let token = bearer(self.access.upload);
         vec![
             Snippet {
                 id: "curl-put",
                 title: "curl, one file",
-                code: format!("curl -T photo.jpg {}", self.word("/")),
+                code: format!("curl {token}-T photo.jpg {}", self.word("/")),
                 hint: "Answers with the link alone. The slash at the end matters: curl adds the name to it.",
             },
             Snippet {
                 id: "curl-form",
                 title: "curl, as the form does",
-                code: format!("curl -F file=@photo.jpg {}", self.word("/upload")),
+                code: format!("curl {token}-F file=@photo.jpg {}", self.word("/upload")),
                 hint: "Answers with JSON. Repeat -F for several files.",
             },
             Snippet {
                 id: "curl-digest",
                 title: "curl, checked on arrival",
                 code: format!(
-                    "curl --fail-with-body -X POST -T photo.jpg \\\n  \
+                    "curl {token}--fail-with-body -X POST -T photo.jpg \\\n  \
                      -H \"Repr-Digest: sha-256=:$(openssl dgst -sha256 -binary photo.jpg | base64):\" \\\n  {}",
                     self.word("/api/v1/files?name=photo.jpg")
                 ),
@@ -90,6 +98,24 @@ impl HelpPage {
     }
 
     fn downloads(&self) -> Vec<Snippet> {
+        let token = bearer(self.access.read);
+        if !token.is_empty() {
+            // The others would send the token on to the node that they are led to.
+            return vec![
+                Snippet {
+                    id: "curl-get",
+                    title: "curl",
+                    code: format!("curl {token}-fLOJ {}", shell_word(&self.link())),
+                    hint: "Follows the link to the nearest copy, which gets no token.",
+                },
+                Snippet {
+                    id: "closeby-get",
+                    title: "closeby",
+                    code: format!("closeby get {} --server {}", shell_word(&self.link()), self.word("")),
+                    hint: "Checked, goes on where it stopped, and overwrites nothing.",
+                },
+            ];
+        }
         vec![
             Snippet {
                 id: "curl-get",
@@ -125,6 +151,16 @@ impl HelpPage {
         let endpoint = format!("{}{TUS_PATH}", self.base_url);
         // Both languages read a string as JSON writes it.
         let quoted = serde_json::Value::from(endpoint.clone()).to_string();
+        let (js, fetched, import, python) = if self.needs_token() {
+            (
+                "headers: { Authorization: `Bearer ${process.env.CLOSEBY_TOKEN}` },\n  ",
+                ", { headers: upload.options.headers }",
+                "import os\n",
+                ", headers={\"Authorization\": \"Bearer \" + os.environ[\"CLOSEBY_TOKEN\"]}",
+            )
+        } else {
+            ("", "", "", "")
+        };
         vec![
             Snippet {
                 id: "tus",
@@ -139,11 +175,11 @@ impl HelpPage {
                 code: format!(
                     "import {{ readFile }} from 'node:fs/promises';\nimport * as tus from 'tus-js-client';\n\n\
                      const upload = new tus.Upload(await readFile('photo.jpg'), {{\n  \
-                     endpoint: {quoted},\n  \
+                     endpoint: {quoted},\n  {js}\
                      metadata: {{ filename: 'photo.jpg', filetype: 'image/jpeg' }},\n  \
                      chunkSize: 16 * 1024 * 1024,\n  \
                      onError: (error) => console.error(error),\n  \
-                     onSuccess: async () => console.log((await (await fetch(upload.url)).json()).url),\n\
+                     onSuccess: async () => console.log((await (await fetch(upload.url{fetched})).json()).url),\n\
                      }});\nupload.start();"
                 ),
                 hint: "Prints the file’s link. In a page, only on this very site: changes that another site’s \
@@ -153,8 +189,8 @@ impl HelpPage {
                 id: "tuspy",
                 title: "tuspy",
                 code: format!(
-                    "from tusclient.client import TusClient\n\n\
-                     uploader = TusClient({quoted}).uploader(\n    \
+                    "{import}from tusclient.client import TusClient\n\n\
+                     uploader = TusClient({quoted}{python}).uploader(\n    \
                      \"photo.jpg\", chunk_size=16 * 1024 * 1024, metadata={{\"filename\": \"photo.jpg\"}}\n)\n\
                      uploader.upload()\nprint(uploader.url)"
                 ),
@@ -164,17 +200,17 @@ impl HelpPage {
     }
 
     fn sharex(&self) -> String {
-        sharex(&self.base_url)
+        sharex(&self.base_url, self.needs_token())
     }
 }
 
-/// A custom uploader of ShareX for the site at this address.
+/// A custom uploader of ShareX for the site at this address; with a place for a token where one is needed.
 #[must_use]
-pub fn sharex(base_url: &str) -> String {
+pub fn sharex(base_url: &str, needs_token: bool) -> String {
     let host = base_url.split_once("://").map_or(base_url, |(_, host)| host);
     // Written by hand for the order of its keys, which people know from ShareX's own exports.
     let text = |value: &str| serde_json::Value::from(value).to_string();
-    let entries = [
+    let mut entries = vec![
         ("Version", text("17.0.0")),
         ("Name", text(&format!("closeby ({host})"))),
         ("DestinationType", text("ImageUploader, TextUploader, FileUploader")),
@@ -185,6 +221,9 @@ pub fn sharex(base_url: &str) -> String {
         ("URL", text("{json:files[0].url}")),
         ("ErrorMessage", text("{json:files[0].problem.detail}")),
     ];
+    if needs_token {
+        entries.insert(5, ("Headers", r#"{ "Authorization": "Bearer TOKEN" }"#.to_owned()));
+    }
     let lines: Vec<String> = entries.iter().map(|(key, value)| format!("  \"{key}\": {value}")).collect();
     format!("{{\n{}\n}}\n", lines.join(",\n"))
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::domain::{Access, FileOrder, InlineKind};
+use crate::domain::{Access, Entry, FileOrder, InlineKind};
 
 const HOSTILE: &str = "\"><script>alert(1)</script>'&.html";
 
@@ -57,6 +57,7 @@ fn file(replicas: Vec<ReplicaView>) -> FilePage {
         base_url: "https://files.example".to_owned(),
         preview: PreviewView::Shown { kind: InlineKind::Text, url: HOSTILE.to_owned() },
         from: FromView { given: HOSTILE.to_owned(), error: Some(HOSTILE.to_owned()) },
+        access: Access::OPEN,
         names: vec![NameView { name: HOSTILE.to_owned(), added: Moment::default() }],
         reader: ReaderView {
             place: "Berlin".to_owned(),
@@ -251,6 +252,32 @@ fn a_form_that_takes_a_token_asks_for_it_before_the_files_and_tells_no_counts() 
     assert!(token < page.find(r#"type="file" name="file""#).unwrap());
     assert!(page.contains("Everyone who has a file’s link can download it, and they cannot be removed yet."));
     assert!(!page.contains("12,345") && !page.contains("3.2 GB") && page.contains("1 server in 1 place"));
+}
+
+#[test]
+fn commands_carry_a_token_where_one_is_needed_and_never_to_a_node() {
+    let closed = Access { read: Entry::Token, ..Access::default() };
+    let mut page = file(vec![replica("Toronto", Standing::Nearest)]);
+    assert!(page.render().unwrap().contains("wget") && !page.render().unwrap().contains("CLOSEBY_TOKEN"));
+    page.access = closed;
+    let html = page.render().unwrap();
+    assert!(html.contains("Bearer $CLOSEBY_TOKEN") && !html.contains("wget") && !html.contains("aria2c"));
+    let help = |access| {
+        HelpPage { shell: shell(), base_url: "https://files.example".to_owned(), access, example: None }
+            .render()
+            .unwrap()
+    };
+    assert!(!help(Access::OPEN).to_lowercase().contains("token"));
+    let html = help(closed);
+    for carried in ["-T photo.jpg", "-F file=@photo.jpg", "--fail-with-body", "-fLOJ"] {
+        let line = html.lines().find(|line| line.contains(carried)).unwrap();
+        assert!(line.contains("Bearer $CLOSEBY_TOKEN"), "{line}");
+    }
+    assert!(html.contains("process.env.CLOSEBY_TOKEN") && html.contains("os.environ["));
+    assert!(!html.contains("aria2c ") && !html.contains("wget "));
+    let uploader: serde_json::Value = serde_json::from_str(&sharex("https://x", true)).unwrap();
+    assert_eq!(uploader["Headers"]["Authorization"], "Bearer TOKEN");
+    assert!(!sharex("https://x", false).contains("Headers"));
 }
 
 #[test]

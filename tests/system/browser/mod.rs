@@ -5,6 +5,7 @@ mod file_page;
 mod hashing;
 mod pages;
 mod resume;
+mod token;
 mod upload;
 mod verified;
 mod ways;

@@ -1,0 +1,87 @@
+//! The start page of a store that takes a token for uploads.
+
+use closeby::domain::{Access, Token};
+use serde_json::json;
+
+use super::{ALL_OVER, STATES, end, file, sha1_of};
+use crate::access::new_token;
+use crate::support::browser::Browser;
+use crate::support::{Cluster, Options, content, poll};
+
+/// The Enter key (WebDriver §17.4.2).
+const ENTER: char = '\u{e007}';
+
+async fn cluster() -> Cluster {
+    Cluster::with(Options { access: Access::default(), ..Options::default() }).await
+}
+
+async fn wait_for(browser: &Browser, trouble: &str) {
+    let script = format!(
+        "const trouble = document.getElementById('token-trouble'); \
+         return !trouble.hidden && trouble.textContent.includes('{trouble}')"
+    );
+    browser.wait(trouble, &script).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_wait_for_a_token_and_go_on_with_it() {
+    let cluster = cluster().await;
+    let browser = Browser::start(true).await;
+    let (good, _) = new_token(&cluster.central_data(), "upload");
+    // In one request, and in parts.
+    let (small, large) = (content(7901, 5000), content(7902, 9_000_000));
+    let paths = [file(&cluster, "small.bin", &small), file(&cluster, "large.bin", &large)];
+    browser.open(&cluster.base).await;
+    browser.choose("#file", &[&paths[0], &paths[1]]).await;
+    wait_for(&browser, "Enter a token").await;
+    browser.wait("the rows", "return document.querySelectorAll('.queue-list .state').length === 2").await;
+    assert_eq!(browser.run(STATES, json!([])).await, json!(["Waiting", "Waiting"]));
+    let focus = browser.run("return document.activeElement.id", json!([])).await;
+    assert_eq!(focus, "token", "the person is where it is asked for");
+
+    browser.type_into("#token", &format!("{}{ENTER}", Token::random().reveal())).await;
+    wait_for(&browser, "does not count").await;
+    browser.run("document.getElementById('token').value = ''", json!([])).await;
+    browser.type_into("#token", &format!("{good}{ENTER}")).await;
+    browser.wait("the uploads", ALL_OVER).await;
+    assert_eq!(browser.run(STATES, json!([])).await, json!(["Stored", "Stored"]));
+    for (bytes, name) in [(&small, "small.bin"), (&large, "large.bin")] {
+        let link = format!("{}/d/{}/{name}", cluster.base, sha1_of(bytes));
+        assert!(cluster.download(&link).await == **bytes);
+    }
+    let told =
+        "return location.href + document.documentElement.outerHTML + JSON.stringify({...localStorage})";
+    let told = browser.run(told, json!([])).await;
+    assert!(!told.as_str().unwrap().contains(&good[8..]), "it is in this tab's memory alone");
+
+    // A reload keeps it, another tab does not have it.
+    browser.reload().await;
+    let value = "return document.getElementById('token').value";
+    browser.wait("the token", &format!("{value} !== ''")).await;
+    browser.choose("#file", &[&paths[0]]).await;
+    browser.wait("the answer", ALL_OVER).await;
+    assert_eq!(browser.run(STATES, json!([])).await, json!(["Already here"]));
+    let other = browser.open_window().await;
+    browser.switch_to(&other).await;
+    browser.open(&cluster.base).await;
+    assert_eq!(browser.run(value, json!([])).await, "");
+    end(browser, cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_form_takes_a_token_without_scripts() {
+    let cluster = cluster().await;
+    let browser = Browser::start(false).await;
+    let (good, _) = new_token(&cluster.central_data(), "upload");
+    let bytes = content(7903, 5000);
+    browser.open(&cluster.base).await;
+    browser.type_into("#token", &good).await;
+    browser.choose("#file", &[&file(&cluster, "plain.bin", &bytes)]).await;
+    browser.click("form.upload button").await;
+    // Nothing runs in the page, so the test looks where the file must be.
+    let sha1 = sha1_of(&bytes);
+    poll("two copies", || async { (cluster.holders(&sha1, &bytes).len() == 2).then_some(()) }).await;
+    poll("the result", || async { browser.address().await.contains("/uploaded?").then_some(()) }).await;
+    assert!(!browser.address().await.contains(&good[8..]));
+    end(browser, cluster).await;
+}
