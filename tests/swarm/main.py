@@ -200,13 +200,14 @@ configs:
             os.chmod(path, 0o444)
 
         def compose(*words):
-            run("docker-compose", "--project-name", "closeby", "--file", os.path.join(folder, "compose.yml"), *words,
-                env={"DOCKER_HOST": f"unix://{engine.root}/docker.sock"})
+            return run("docker-compose", "--project-name", "closeby", "--file", os.path.join(folder, "compose.yml"), *words,
+                       env={"DOCKER_HOST": f"unix://{engine.root}/docker.sock"})
         begun = time.monotonic()
         compose("up", "--detach", "--no-build")
         people = Outsider(self.machines.outside, {"localhost": engine.address})
         store, content = Store(people, "http://localhost:8080"), os.urandom(300_000)
         until("a store on one machine", 60, lambda: people.do(store.get, "/readyz", self.person()).status == 200)
+        store.token = compose("exec", "-T", "central", "closeby", "token", "new", "--scope", "upload,list").strip()
         status, link = people.do(store.upload, content, "one-machine.bin", self.person())
         sha1 = self.sha1(link)
         volumes = [engine.volume(f"closeby_{place}") for place in ("amsterdam", "new-york")]
@@ -238,6 +239,25 @@ configs:
             if secrets != ["closeby-join-secret"]:
                 raise Failed(f"{place} has the secrets {secrets}")
         check(True, "no node has the signing root")
+
+    def check_access(self):
+        """The stack's own rules: uploads and the list take a token, which is made beside central; links open."""
+        status = self.outsider.do(self.store.get, "/api/v1/files", self.person()).status
+        if status != 401:
+            raise Failed(f"the list without a token: {status}")
+        try:
+            self.outsider.do(self.store.upload, b"nobody's", "nobody.bin", self.person())
+        except Gone as refused:
+            check("401" in str(refused), "without a token nobody uploads or lists")
+        else:
+            raise Failed("an upload without a token was taken")
+        service = f"label=com.docker.swarm.service.name={STACK}_central"
+        container = self.manager.docker("ps", "--quiet", "--filter", service).strip()
+        self.store.token = self.manager.docker("exec", container, "/usr/local/bin/closeby", "token", "new",
+                                               "--scope", "upload,list", "--name", "outsiders").strip()
+        headers = {"Authorization": f"Bearer {self.store.token}"}
+        listed = self.outsider.do(self.store.get, "/api/v1/files", self.person(), headers)
+        check(listed.status == 200, "a token that was made beside central counts at once")
 
     def updated(self, service):
         """Whether no update of a service goes on."""
@@ -580,7 +600,7 @@ configs:
         self.manager.docker("service", "scale", "--detach", f"{volume}=1")
         until("central on the other machine", 60, lambda: self.tasks().get("central") == "spare")
         # Who asks for it by the old name would be led here by DNS; the stack names it after its machine.
-        former, self.store = self.store.base, Store(self.outsider, "http://spare:8080")
+        former, self.store = self.store.base, Store(self.outsider, "http://spare:8080", self.store.token)
         self.kept = [(link.replace(former, self.store.base, 1), sha256) for link, sha256 in self.kept]
         self.wait_for_nodes()
         check(self.ids() == before,
@@ -595,6 +615,7 @@ configs:
         self.check_one_machine()
         self.make_swarm()
         self.check_deployment()
+        self.check_access()
         self.check_files()
         self.check_a_machine_dies()
         self.check_bad_update()

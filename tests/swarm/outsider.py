@@ -171,8 +171,8 @@ class Stats:
 class Store:
     """The store, as people see it."""
 
-    def __init__(self, outsider, base):
-        self.outsider, self.base = outsider, base
+    def __init__(self, outsider, base, token=None):
+        self.outsider, self.base, self.token = outsider, base, token
 
     def get(self, path, source, headers=None):
         """One question to central; in a thread of the pool."""
@@ -180,8 +180,10 @@ class Store:
 
     def upload(self, content, name, source, stats=None):
         """Uploads patiently: (status, link)."""
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
         def attempt():
-            answer = self.outsider.ask("PUT", f"{self.base}/{name}", source, body=content, timeout=20)
+            answer = self.outsider.ask("PUT", f"{self.base}/{name}", source, headers, content, timeout=20)
             return judged(answer, (200, 201))
         answer = patiently(attempt, stats or Stats())
         return answer.status, answer.body.decode().strip()
