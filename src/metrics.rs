@@ -1,41 +1,81 @@
 //! What is counted, for Prometheus. Every family is there from the first scrape on.
 
+mod http;
+mod node;
+mod process;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use prometheus::core::Collector;
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder as _, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-/// The classes of status, so that no label has a value that a client can make up.
-const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+pub use http::{HttpMetrics, RouteClass};
+pub use node::{NodeMetrics, NodeStanding};
+use process::ProcessMetrics;
+
+use crate::domain::NodeId;
+
 /// How uploads end.
 const OUTCOMES: [&str; 4] = ["stored", "duplicate", "healed", "failed"];
-/// The states of replicas.
-const REPLICA_STATES: [&str; 3] = ["pending", "stored", "bad"];
+/// The states of replicas. Those on nodes that are out are counted apart, as they count for nothing.
+const REPLICA_STATES: [&str; 4] = ["pending", "stored", "bad", "out"];
 /// The states of nodes.
 const NODE_STATES: [&str; 3] = ["healthy", "silent", "out"];
+/// What the ledger's time is measured of.
+const LEDGER_CALLS: [&str; 3] = ["decide_upload", "read", "write"];
 /// Kilometres: a city, a region, a continent, the world.
 const DISTANCE_BUCKETS: [f64; 9] = [50.0, 200.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 12000.0, 20100.0];
+/// Seconds: a look-up takes less than the first, a commit waits for a sync of the disk.
+const LEDGER_BUCKETS: [f64; 11] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 15.0];
 
 /// A central's metrics. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    /// One of `requests` for each of [`STATUSES`], as finding it costs more than counting.
-    requests_by_class: [IntCounter; 5],
-    request_seconds: Histogram,
+    /// Its requests.
+    pub http: HttpMetrics,
+    process: ProcessMetrics,
     uploads: IntCounterVec,
+    upload_received_bytes: IntCounter,
+    upload_sent_bytes: IntCounter,
     stored_bytes: IntCounter,
-    saved_bytes: IntCounter,
+    duplicates: IntCounterVec,
+    saved_bytes: IntCounterVec,
     uploads_running: IntGauge,
+    upload_slots: IntGauge,
+    uploads_unfinished: IntGauge,
+    placements: IntCounterVec,
+    placements_refused: IntCounterVec,
     redirect_km: Histogram,
-    ledger_seconds: HistogramVec,
+    ledger_decide: Histogram,
+    ledger_read: Histogram,
+    ledger_write: Histogram,
+    ledger_queue: IntGauge,
+    ledger_file_bytes: IntGauge,
+    ledger_disk_free_bytes: IntGauge,
     files: IntGauge,
     blobs: IntGauge,
     blob_bytes: IntGauge,
     replicas: IntGaugeVec,
+    copies_missing: IntGauge,
     nodes: IntGaugeVec,
-    node_free_bytes: IntGauge,
+    by_node: ByNode,
+}
+
+/// What is said of each node. It is set anew at each scrape.
+#[derive(Debug, Clone)]
+struct ByNode {
+    up: IntGaugeVec,
+    out: IntGaugeVec,
+    total_bytes: IntGaugeVec,
+    free_bytes: IntGaugeVec,
+    beat_age: GaugeVec,
+    replicas: IntGaugeVec,
 }
 
 /// How an upload ended.
@@ -51,8 +91,44 @@ pub enum Ended {
     Failed,
 }
 
+/// Where a duplicate was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Before it was sent.
+    Precheck,
+    /// When it had been sent.
+    Decide,
+}
+
+impl Found {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Precheck => "precheck",
+            Self::Decide => "decide",
+        }
+    }
+}
+
+/// Why an upload was not placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unplaced {
+    /// Nodes are there, and fewer than two have room.
+    NoRoom,
+    /// Fewer than two nodes are healthy.
+    TooFewNodes,
+}
+
+impl Unplaced {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::NoRoom => "no_room",
+            Self::TooFewNodes => "too_few_nodes",
+        }
+    }
+}
+
 /// What is read off the ledger and the membership at each scrape.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Standing {
     /// Visible files.
     pub files: u64,
@@ -60,14 +136,132 @@ pub struct Standing {
     pub blobs: u64,
     /// Their bytes, each counted once.
     pub blob_bytes: u64,
-    /// Replicas that are pending, stored and bad.
-    pub replicas: [u64; 3],
+    /// Replicas that are pending, stored on a node that counts, bad, and stored on one that is out.
+    pub replicas: [u64; 4],
     /// Nodes that are healthy, silent and out.
     pub nodes: [u64; 3],
-    /// Bytes that uploads can reserve on healthy nodes.
-    pub node_free_bytes: u64,
+    /// Each node.
+    pub by_node: Vec<NodeFigures>,
     /// Uploads that run now.
     pub uploads_running: u64,
+    /// Uploads that can run at once.
+    pub upload_slots: u64,
+    /// Resumable uploads that are neither decided nor ended.
+    pub uploads_unfinished: u64,
+    /// Calls that wait for the ledger's writer.
+    pub ledger_queue: u64,
+    /// Bytes of the ledger's files.
+    pub ledger_file_bytes: u64,
+    /// Bytes that are free on the ledger's disk.
+    pub ledger_disk_free_bytes: u64,
+}
+
+/// What is said of one node.
+#[derive(Debug, Clone)]
+pub struct NodeFigures {
+    /// Which.
+    pub id: NodeId,
+    /// Where.
+    pub place: String,
+    /// Whether it is used now.
+    pub is_healthy: bool,
+    /// Whether its copies no longer count.
+    pub is_out: bool,
+    /// Bytes of its filesystem, as of its last beat to this central.
+    pub total_bytes: Option<u64>,
+    /// Bytes that uploads can reserve on it.
+    pub free_bytes: Option<u64>,
+    /// Since its last beat to this central; none when there was none.
+    pub silent_for: Option<Duration>,
+    /// Its stored replicas.
+    pub replicas: u64,
+}
+
+/// A registry under construction.
+struct Builder(Registry);
+
+impl Builder {
+    fn add<C: Collector + Clone + 'static>(
+        &self,
+        collector: Result<C, prometheus::Error>,
+    ) -> Result<C, prometheus::Error> {
+        let collector = collector?;
+        self.0.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.add(IntGauge::new(name, help))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.add(IntCounter::new(name, help))
+    }
+
+    /// With one label, each of whose values is there from the start.
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        let counters = self.add(IntCounterVec::new(Opts::new(name, help), &[label]))?;
+        for value in values {
+            counters.with_label_values(&[*value]);
+        }
+        Ok(counters)
+    }
+}
+
+const BY_NODE: [&str; 2] = ["node", "place"];
+
+impl ByNode {
+    fn new(build: &Builder) -> Result<Self, prometheus::Error> {
+        let gauges = |name, help| build.gauges(name, help, &BY_NODE);
+        let age = Opts::new("closeby_node_beat_age_seconds", "Time since a storage server's last heartbeat");
+        Ok(Self {
+            up: gauges("closeby_node_up", "Whether a storage server is used now")?,
+            out: gauges(
+                "closeby_node_out",
+                "Whether a storage server was away for so long that its copies do not count",
+            )?,
+            total_bytes: gauges("closeby_node_total_bytes", "Bytes of a storage server's filesystem")?,
+            free_bytes: gauges(
+                "closeby_node_free_bytes",
+                "Bytes that uploads can reserve on a storage server",
+            )?,
+            beat_age: build.add(GaugeVec::new(age, &BY_NODE))?,
+            replicas: gauges("closeby_node_replicas", "Stored replicas on a storage server")?,
+        })
+    }
+
+    fn set(&self, nodes: &[NodeFigures]) {
+        for family in [&self.up, &self.out, &self.total_bytes, &self.free_bytes, &self.replicas] {
+            family.reset();
+        }
+        self.beat_age.reset();
+        for node in nodes {
+            let id = node.id.to_string();
+            let labels = [id.as_str(), node.place.as_str()];
+            self.up.with_label_values(&labels).set(i64::from(node.is_healthy));
+            self.out.with_label_values(&labels).set(i64::from(node.is_out));
+            set(&self.replicas.with_label_values(&labels), node.replicas);
+            if let Some(bytes) = node.total_bytes {
+                set(&self.total_bytes.with_label_values(&labels), bytes);
+            }
+            if let Some(bytes) = node.free_bytes {
+                set(&self.free_bytes.with_label_values(&labels), bytes);
+            }
+            if let Some(silent_for) = node.silent_for {
+                self.beat_age.with_label_values(&labels).set(silent_for.as_secs_f64());
+            }
+        }
+    }
 }
 
 impl Metrics {
@@ -76,78 +270,63 @@ impl Metrics {
     /// # Errors
     /// When a name or label is none that Prometheus takes, which a test would have told.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let counter = |name, help| IntCounter::new(name, help);
-        let gauge = |name, help| IntGauge::new(name, help);
-        let requests = IntCounterVec::new(
-            Opts::new("closeby_http_requests_total", "Requests that were answered, by class of status"),
-            &["status"],
-        )?;
-        let metrics = Self {
-            registry: Registry::new(),
-            requests_by_class: STATUSES.map(|status| requests.with_label_values(&[status])),
-            requests,
-            request_seconds: Histogram::with_opts(HistogramOpts::new(
-                "closeby_http_request_seconds",
-                "Time from a request's head to its answer's, uploads included",
-            ))?,
-            uploads: IntCounterVec::new(
-                Opts::new("closeby_uploads_total", "Uploads that ended, by outcome"),
-                &["outcome"],
+        let build = Builder(Registry::new());
+        let ledger = HistogramOpts::new(
+            "closeby_ledger_seconds",
+            "Time of calls to the ledger: any read, any write, and of writes the decision on an upload",
+        );
+        let ledger = build.add(HistogramVec::new(ledger.buckets(LEDGER_BUCKETS.to_vec()), &["call"]))?;
+        let [ledger_decide, ledger_read, ledger_write] =
+            LEDGER_CALLS.map(|call| ledger.with_label_values(&[call]));
+        let km = HistogramOpts::new(
+            "closeby_redirect_kilometres",
+            "Distance from people to the replica they were sent to",
+        );
+        let placements =
+            Opts::new("closeby_placements_total", "Replicas of uploads that were placed, by storage server");
+        let found = [Found::Precheck.label(), Found::Decide.label()];
+        Ok(Self {
+            http: HttpMetrics::new(&build.0)?,
+            process: ProcessMetrics::new(&build.0, "central")?,
+            uploads: build.counters("closeby_uploads_total", "Uploads that ended, by outcome", "outcome", &OUTCOMES)?,
+            upload_received_bytes: build.counter("closeby_upload_received_bytes_total", "Bytes of uploads that came in")?,
+            upload_sent_bytes: build.counter("closeby_upload_sent_bytes_total", "Bytes of uploads that went on to storage servers")?,
+            stored_bytes: build.counter("closeby_stored_bytes_total", "Bytes of new content, each counted once")?,
+            duplicates: build.counters("closeby_duplicates_total", "Files that were here already, by where that was found", "found", &found)?,
+            saved_bytes: build.counters("closeby_saved_bytes_total", "Bytes of duplicates, which were not stored again", "found", &found)?,
+            uploads_running: build.gauge("closeby_uploads_running", "Uploads that run now")?,
+            upload_slots: build.gauge("closeby_upload_slots", "Uploads that can run at once")?,
+            uploads_unfinished: build.gauge("closeby_uploads_unfinished", "Resumable uploads that are neither decided nor ended")?,
+            placements: build.add(IntCounterVec::new(placements, &BY_NODE))?,
+            placements_refused: build.counters(
+                "closeby_placements_refused_total",
+                "Uploads that could not be placed, by reason",
+                "reason",
+                &[Unplaced::NoRoom.label(), Unplaced::TooFewNodes.label()],
             )?,
-            stored_bytes: counter("closeby_stored_bytes_total", "Bytes of new content, each counted once")?,
-            saved_bytes: counter(
-                "closeby_saved_bytes_total",
-                "Bytes of duplicates, which were not stored again",
+            redirect_km: build.add(Histogram::with_opts(km.buckets(DISTANCE_BUCKETS.to_vec())))?,
+            ledger_decide,
+            ledger_read,
+            ledger_write,
+            ledger_queue: build.gauge("closeby_ledger_queue", "Calls that wait for the ledger's writer")?,
+            ledger_file_bytes: build.gauge("closeby_ledger_file_bytes", "Bytes of the ledger's files")?,
+            ledger_disk_free_bytes: build.gauge("closeby_ledger_disk_free_bytes", "Bytes that are free on the ledger's disk")?,
+            files: build.gauge("closeby_files", "Visible files")?,
+            blobs: build.gauge("closeby_blobs", "Blobs with a file")?,
+            blob_bytes: build.gauge("closeby_blob_bytes", "Bytes of the blobs, each counted once")?,
+            replicas: build.gauges(
+                "closeby_replicas",
+                "Replicas, by state: pending ones wait to be finished, those that are out lie on a server that is",
+                &["state"],
             )?,
-            uploads_running: gauge("closeby_uploads_running", "Uploads that run now")?,
-            redirect_km: Histogram::with_opts(
-                HistogramOpts::new(
-                    "closeby_redirect_kilometres",
-                    "Distance from people to the replica they were sent to",
-                )
-                .buckets(DISTANCE_BUCKETS.to_vec()),
+            copies_missing: build.gauge(
+                "closeby_copies_missing",
+                "Copies that lack to two good ones of each blob, where none has more than two",
             )?,
-            ledger_seconds: HistogramVec::new(
-                HistogramOpts::new("closeby_ledger_seconds", "Time of the ledger's transactions"),
-                &["call"],
-            )?,
-            files: gauge("closeby_files", "Visible files")?,
-            blobs: gauge("closeby_blobs", "Blobs with a file")?,
-            blob_bytes: gauge("closeby_blob_bytes", "Bytes of the blobs, each counted once")?,
-            replicas: IntGaugeVec::new(Opts::new("closeby_replicas", "Replicas, by state"), &["state"])?,
-            nodes: IntGaugeVec::new(Opts::new("closeby_nodes", "Storage servers, by state"), &["state"])?,
-            node_free_bytes: gauge(
-                "closeby_node_free_bytes",
-                "Bytes that uploads can reserve on healthy nodes",
-            )?,
-        };
-        for outcome in OUTCOMES {
-            metrics.uploads.with_label_values(&[outcome]);
-        }
-        metrics.ledger_seconds.with_label_values(&["decide_upload"]);
-        metrics.set(&Standing::default());
-        let Self { registry, .. } = &metrics;
-        registry.register(Box::new(metrics.requests.clone()))?;
-        registry.register(Box::new(metrics.request_seconds.clone()))?;
-        registry.register(Box::new(metrics.uploads.clone()))?;
-        registry.register(Box::new(metrics.stored_bytes.clone()))?;
-        registry.register(Box::new(metrics.saved_bytes.clone()))?;
-        registry.register(Box::new(metrics.uploads_running.clone()))?;
-        registry.register(Box::new(metrics.redirect_km.clone()))?;
-        registry.register(Box::new(metrics.ledger_seconds.clone()))?;
-        registry.register(Box::new(metrics.files.clone()))?;
-        registry.register(Box::new(metrics.blobs.clone()))?;
-        registry.register(Box::new(metrics.blob_bytes.clone()))?;
-        registry.register(Box::new(metrics.replicas.clone()))?;
-        registry.register(Box::new(metrics.nodes.clone()))?;
-        registry.register(Box::new(metrics.node_free_bytes.clone()))?;
-        Ok(metrics)
-    }
-
-    /// A request was answered with this status after so many seconds.
-    pub fn answered(&self, status: u16, seconds: f64) {
-        self.requests_by_class[usize::from((status / 100).clamp(1, 5)) - 1].inc();
-        self.request_seconds.observe(seconds);
+            nodes: build.gauges("closeby_nodes", "Storage servers, by state", &["state"])?,
+            by_node: ByNode::new(&build)?,
+            registry: build.0,
+        })
     }
 
     /// An upload ended.
@@ -158,13 +337,35 @@ impl Metrics {
                 "stored"
             }
             Ended::Duplicate(bytes) => {
-                self.saved_bytes.inc_by(bytes);
+                self.duplicate(Found::Decide, bytes);
                 "duplicate"
             }
             Ended::Healed(_) => "healed",
             Ended::Failed => "failed",
         };
         self.uploads.with_label_values(&[outcome]).inc();
+    }
+
+    /// A file of so many bytes is here already.
+    pub fn duplicate(&self, found: Found, bytes: u64) {
+        self.duplicates.with_label_values(&[found.label()]).inc();
+        self.saved_bytes.with_label_values(&[found.label()]).inc_by(bytes);
+    }
+
+    /// Bytes of an upload came in, and went on to so many nodes.
+    pub fn upload_bytes(&self, bytes: u64, nodes: u64) {
+        self.upload_received_bytes.inc_by(bytes);
+        self.upload_sent_bytes.inc_by(bytes.saturating_mul(nodes));
+    }
+
+    /// A replica of an upload is to lie on this node.
+    pub fn placed(&self, node: NodeId, place: &str) {
+        self.placements.with_label_values(&[node.to_string().as_str(), place]).inc();
+    }
+
+    /// An upload could not be placed.
+    pub fn unplaced(&self, why: Unplaced) {
+        self.placements_refused.with_label_values(&[why.label()]).inc();
     }
 
     /// Somebody was sent to a replica so many kilometres away.
@@ -174,22 +375,38 @@ impl Metrics {
 
     /// A decision took so many seconds.
     pub fn decided(&self, seconds: f64) {
-        self.ledger_seconds.with_label_values(&["decide_upload"]).observe(seconds);
+        self.ledger_decide.observe(seconds);
+    }
+
+    /// A call to the ledger took so long.
+    pub fn ledger_called(&self, is_write: bool, took: Duration) {
+        let histogram = if is_write { &self.ledger_write } else { &self.ledger_read };
+        histogram.observe(took.as_secs_f64());
     }
 
     fn set(&self, standing: &Standing) {
-        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.files.set(signed(standing.files));
-        self.blobs.set(signed(standing.blobs));
-        self.blob_bytes.set(signed(standing.blob_bytes));
+        set(&self.files, standing.files);
+        set(&self.blobs, standing.blobs);
+        set(&self.blob_bytes, standing.blob_bytes);
         for (state, count) in REPLICA_STATES.iter().zip(standing.replicas) {
-            self.replicas.with_label_values(&[state]).set(signed(count));
+            set(&self.replicas.with_label_values(&[*state]), count);
         }
+        let [pending, stored, ..] = standing.replicas;
+        set(&self.copies_missing, (2 * standing.blobs).saturating_sub(pending + stored));
         for (state, count) in NODE_STATES.iter().zip(standing.nodes) {
-            self.nodes.with_label_values(&[state]).set(signed(count));
+            set(&self.nodes.with_label_values(&[*state]), count);
         }
-        self.node_free_bytes.set(signed(standing.node_free_bytes));
-        self.uploads_running.set(signed(standing.uploads_running));
+        set(&self.uploads_running, standing.uploads_running);
+        set(&self.upload_slots, standing.upload_slots);
+        set(&self.uploads_unfinished, standing.uploads_unfinished);
+        set(&self.ledger_queue, standing.ledger_queue);
+        set(&self.ledger_file_bytes, standing.ledger_file_bytes);
+        set(&self.ledger_disk_free_bytes, standing.ledger_disk_free_bytes);
+        self.by_node.set(&standing.by_node);
+        for node in &standing.by_node {
+            // At zero before its first one, so that a rate sees it.
+            self.placements.with_label_values(&[node.id.to_string().as_str(), node.place.as_str()]);
+        }
     }
 
     /// The text that Prometheus reads.
@@ -198,10 +415,44 @@ impl Metrics {
     /// When it cannot be written.
     pub fn scrape(&self, standing: &Standing) -> Result<Vec<u8>, prometheus::Error> {
         self.set(standing);
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        self.process.look();
+        let mut text = text(&self.registry)?;
+        // A family without a node is left out by the encoder; who looks for it by name is to find it.
+        let by_node = &self.by_node;
+        let families: [&dyn Collector; 7] = [
+            &by_node.up,
+            &by_node.out,
+            &by_node.total_bytes,
+            &by_node.free_bytes,
+            &by_node.beat_age,
+            &by_node.replicas,
+            &self.placements,
+        ];
+        let mut absent = BTreeMap::new();
+        for desc in families.into_iter().flat_map(Collector::desc) {
+            let kind = if desc.fq_name.ends_with("_total") { "counter" } else { "gauge" };
+            absent.insert(desc.fq_name.clone(), (desc.help.clone(), kind));
+        }
+        for family in self.registry.gather() {
+            absent.remove(family.name());
+        }
+        let mut heads = String::new();
+        for (name, (help, kind)) in absent {
+            let _ = write!(heads, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        }
+        text.extend_from_slice(heads.as_bytes());
         Ok(text)
     }
+}
+
+fn set(gauge: &IntGauge, to: u64) {
+    gauge.set(i64::try_from(to).unwrap_or(i64::MAX));
+}
+
+fn text(registry: &Registry) -> Result<Vec<u8>, prometheus::Error> {
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&registry.gather(), &mut text)?;
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -209,25 +460,102 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn scraped(metrics: &Metrics, standing: &Standing) -> String {
+        String::from_utf8(metrics.scrape(standing).unwrap()).unwrap()
+    }
+
     #[test]
     fn every_family_is_there_from_the_first_scrape() {
         let metrics = Metrics::new().unwrap();
-        let text = String::from_utf8(metrics.scrape(&Standing::default()).unwrap()).unwrap();
-        assert_eq!(text.matches("# TYPE closeby_").count(), 14, "{text}");
+        let first = scraped(&metrics, &Standing::default());
         for line in [
             "closeby_uploads_total{outcome=\"healed\"} 0",
             "closeby_nodes{state=\"out\"} 0",
             "closeby_ledger_seconds_count{call=\"decide_upload\"} 0",
+            "closeby_http_requests_total{route=\"static\",status=\"5xx\"} 0",
+            "closeby_placements_refused_total{reason=\"no_room\"} 0",
+            "# TYPE closeby_placements_total counter",
+            "# TYPE closeby_node_free_bytes gauge",
+        ] {
+            assert!(first.contains(line), "{line} in {first}");
+        }
+        let node = NodeFigures {
+            id: NodeId::random(),
+            place: "Toronto".to_owned(),
+            is_healthy: true,
+            is_out: false,
+            total_bytes: Some(10),
+            free_bytes: Some(7),
+            silent_for: Some(Duration::from_secs(1)),
+            replicas: 1,
+        };
+        let standing = Standing { by_node: vec![node.clone()], ..Standing::default() };
+        let later = scraped(&metrics, &standing);
+        let families = |text: &str| -> Vec<String> {
+            let mut names: Vec<String> =
+                text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(ToOwned::to_owned).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(families(&first), families(&later), "the same families, each once");
+        let mut once = families(&later);
+        once.dedup();
+        assert_eq!(once, families(&later));
+        let free = format!("closeby_node_free_bytes{{node=\"{}\",place=\"Toronto\"}} 7", node.id);
+        assert!(later.contains(&free), "{later}");
+        // A node that is gone is not remembered.
+        assert!(!scraped(&metrics, &Standing::default()).contains(&free));
+    }
+
+    #[test]
+    fn what_happened_is_counted_where_it_belongs() {
+        let metrics = Metrics::new().unwrap();
+        metrics.upload_ended(Ended::Duplicate(7));
+        metrics.duplicate(Found::Precheck, 5);
+        metrics.upload_bytes(10, 2);
+        metrics.http.answered(RouteClass::Api, 200, 0.1);
+        metrics.http.answered(RouteClass::Api, 999, 0.1);
+        metrics.ledger_called(true, Duration::from_millis(2));
+        metrics.unplaced(Unplaced::TooFewNodes);
+        let standing = Standing { blobs: 3, replicas: [1, 3, 1, 1], ..Standing::default() };
+        let text = scraped(&metrics, &standing);
+        for line in [
+            "closeby_saved_bytes_total{found=\"decide\"} 7",
+            "closeby_saved_bytes_total{found=\"precheck\"} 5",
+            "closeby_duplicates_total{found=\"precheck\"} 1",
+            "closeby_upload_received_bytes_total 10",
+            "closeby_upload_sent_bytes_total 20",
+            "closeby_http_requests_total{route=\"api\",status=\"5xx\"} 1",
+            "closeby_ledger_seconds_count{call=\"write\"} 1",
+            "closeby_placements_refused_total{reason=\"too_few_nodes\"} 1",
+            "closeby_copies_missing 2",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
-        metrics.upload_ended(Ended::Duplicate(7));
-        metrics.answered(200, 0.1);
-        metrics.answered(999, 0.1);
-        let text = String::from_utf8(metrics.scrape(&Standing::default()).unwrap()).unwrap();
-        assert!(
-            text.contains("closeby_saved_bytes_total 7")
-                && text.contains("closeby_http_requests_total{status=\"5xx\"} 1")
-        );
+    }
+
+    #[test]
+    fn a_node_counts_from_the_first_scrape_too() {
+        let metrics = NodeMetrics::new().unwrap();
+        let text = |standing| String::from_utf8(metrics.scrape(&standing).unwrap()).unwrap();
+        let first = text(NodeStanding::default());
+        for line in [
+            "closeby_storage_heartbeats_total{outcome=\"failed\"} 0",
+            "closeby_storage_digests_total{outcome=\"refused\"} 0",
+            "closeby_storage_disk_errors_total 0",
+            "closeby_build_info{role=\"node\"",
+        ] {
+            assert!(first.contains(line), "{line} in {first}");
+        }
+        metrics.beat(false);
+        metrics.digest(true);
+        let later = text(NodeStanding { received_bytes: 5, ..NodeStanding::default() });
+        for line in [
+            "closeby_storage_heartbeats_total{outcome=\"failed\"} 1",
+            "closeby_storage_digests_total{outcome=\"verified\"} 1",
+            "closeby_storage_received_bytes_total 5",
+        ] {
+            assert!(later.contains(line), "{line} in {later}");
+        }
     }
 }

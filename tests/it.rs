@@ -29,6 +29,8 @@ mod links;
 mod list;
 #[path = "system/logs.rs"]
 mod logs;
+#[path = "system/metrics.rs"]
+mod metrics;
 #[path = "system/pages.rs"]
 mod pages;
 #[path = "system/proxy.rs"]

@@ -24,7 +24,7 @@ use crate::domain::{
 };
 
 pub use order::{Cursor, InvalidCursor};
-pub use sqlite::{SqliteLedger, back_up, restore};
+pub use sqlite::{Call, SqliteLedger, Timer, back_up, restore};
 pub use tokens::{NewToken, TokenRecord};
 pub use uploads::{NewResumable, Resumable, ResumableEnd, ResumableState};
 
@@ -309,6 +309,19 @@ pub struct Totals {
     pub bad_replicas: u64,
 }
 
+/// How busy and how large the ledger is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Calls that wait for the writer.
+    pub waiting_writes: u64,
+    /// Bytes of its files.
+    pub file_bytes: u64,
+    /// Bytes that are free on its disk.
+    pub disk_free_bytes: u64,
+    /// Resumable uploads that are neither decided nor ended.
+    pub unfinished_uploads: u64,
+}
+
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
@@ -413,6 +426,9 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// The counters.
     async fn totals(&self) -> Result<Totals>;
+
+    /// How busy and how large it is.
+    async fn load(&self) -> Result<Load>;
 
     /// Records a resumable upload, which is not decided yet. False, and nothing is recorded, when
     /// its sender has `limit` of them already.

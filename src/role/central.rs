@@ -21,8 +21,8 @@ use crate::cluster::membership::Membership;
 use crate::cluster::node_client::NodeClient;
 use crate::config::{CentralConfig, LEDGER_FILE, Stop, Tls};
 use crate::geo::{ClientAddresses, GeoSource};
-use crate::ledger::{Ledger, SqliteLedger};
-use crate::metrics::Metrics;
+use crate::ledger::{Call, Ledger, SqliteLedger, Timer};
+use crate::metrics::{Metrics, RouteClass};
 use crate::service::central::access::AccessService;
 use crate::service::central::catalog::Catalog;
 use crate::service::central::complete::Completion;
@@ -138,14 +138,17 @@ impl Central {
         let Self { config, listener, tls, links } = self;
         std::fs::create_dir_all(&config.data)
             .map_err(|error| CentralError::Data { path: config.data.clone(), error })?;
-        let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(&config.data.join(LEDGER_FILE))?);
+        let metrics = Metrics::new()?;
+        let timed = metrics.clone();
+        let timer: Timer = Arc::new(move |call, took| timed.ledger_called(call == Call::Write, took));
+        let ledger = SqliteLedger::open(&config.data.join(LEDGER_FILE))?.timed(timer);
+        let ledger: Arc<dyn Ledger> = Arc::new(ledger);
         let geo = Arc::new(match &config.geoip {
             Some(path) => GeoSource::file(path, config.geoip_private)?,
             None => GeoSource::embedded(),
         });
         let membership = Arc::new(Membership::default());
         let nodes = NodeClient::new(http_client()?, CALL_PATIENCE);
-        let metrics = Metrics::new()?;
         let completion = Completion::new(
             Arc::clone(&ledger),
             Arc::clone(&membership),
@@ -171,7 +174,7 @@ impl Central {
             access: AccessService::new(Arc::clone(&ledger), config.access, config.networks.clone()),
             uploads: whole,
             resumable: resumable.clone(),
-            catalog: Catalog::new(Arc::clone(&ledger), Arc::clone(&membership)),
+            catalog: Catalog::new(Arc::clone(&ledger), Arc::clone(&membership), metrics.clone()),
             links: LinkService::new(
                 Arc::clone(&ledger),
                 Arc::clone(&membership),
@@ -271,8 +274,12 @@ fn serve(
     rules: Option<Arc<Secure>>,
     stop: Stop,
 ) -> Result<Server, CentralError> {
-    let observer =
-        Arc::new(Observer { trusted: site.addresses.trusted.clone(), metrics: Some(site.metrics.clone()) });
+    let observer = Arc::new(Observer {
+        trusted: site.addresses.trusted.clone(),
+        metrics: site.metrics.http.clone(),
+        disk: None,
+        class_of: RouteClass::of_central,
+    });
     let site = web::Data::new(site);
     let mut server = HttpServer::new(move || {
         let (rules, observer) = (rules.clone(), Arc::clone(&observer));

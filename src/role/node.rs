@@ -30,6 +30,7 @@ use crate::cluster::identity::{Identity, IdentityError, IdentityFile};
 use crate::cluster::keys::{SharedKeys, SharedSecret};
 use crate::config::NodeConfig;
 use crate::domain::Label;
+use crate::metrics::{NodeMetrics, RouteClass};
 use crate::service::node::{NodeParts, NodeService, ServiceLimits};
 use crate::tasks::Workers;
 use crate::tickets::JoinSecret;
@@ -71,6 +72,9 @@ pub enum NodeError {
     /// The HTTP client cannot be made.
     #[error("cannot set up HTTP: {0}")]
     Http(#[from] reqwest::Error),
+    /// A metric cannot be made.
+    #[error("cannot set up the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     /// The server broke.
     #[error("the server broke: {0}")]
     Server(std::io::Error),
@@ -124,6 +128,7 @@ impl Node {
         let join_secret = SharedSecret::new(config.join_secret.value.clone());
         let options = agent_options(&config, port, join_secret.clone());
         let agent = Arc::new(Agent::new(options, http.clone(), file, keys.clone(), clock.clone())?);
+        let metrics = NodeMetrics::new()?;
         // Before it joins: a wrong secret can be put right while it tries.
         let mut watching = Workers::new();
         if let Some(reload) = SecretReload::new("join secret", &config.join_secret, &join_secret) {
@@ -146,6 +151,7 @@ impl Node {
             keys,
             clock,
             http,
+            metrics: metrics.clone(),
             limits: ServiceLimits {
                 sessions: config.limits.sessions,
                 downloads: config.limits.downloads,
@@ -159,12 +165,13 @@ impl Node {
             limit_stalls(tls.socket(), config.limits.download_stalled_after);
         }
         let certificate = tls.as_ref().map(TlsListener::reload);
-        let server = serve((listener, tls), Arc::clone(&service), rules(&config), config.stop.drain)?;
+        let server =
+            serve((listener, tls), Arc::clone(&service), rules(&config), metrics.clone(), config.stop.drain)?;
         let handle = server.handle();
         let mut served = tokio::spawn(server);
         // Central calls back during the first heartbeat, so it comes after the server.
         let mut beating = Workers::new();
-        beating.start(Heartbeats::new(Arc::clone(&agent), Arc::clone(&service)));
+        beating.start(Heartbeats::new(Arc::clone(&agent), Arc::clone(&service), metrics));
         let mut working = Workers::new();
         if let Some(certificate) = certificate {
             working.start(certificate);
@@ -298,9 +305,15 @@ fn serve(
     (listener, tls): (TcpListener, Option<TlsListener>),
     service: Arc<NodeService>,
     rules: Option<Arc<Secure>>,
+    metrics: NodeMetrics,
     drain: Duration,
 ) -> Result<Server, NodeError> {
-    let observer = Arc::new(Observer::default());
+    let observer = Arc::new(Observer {
+        trusted: Vec::new(),
+        metrics: metrics.http.clone(),
+        disk: Some(metrics),
+        class_of: RouteClass::of_node,
+    });
     let mut server = HttpServer::new(move || {
         let (service, rules, observer) = (Arc::clone(&service), rules.clone(), Arc::clone(&observer));
         App::new()

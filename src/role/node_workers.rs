@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use crate::cluster::agent::{Agent, Vitals};
+use crate::metrics::NodeMetrics;
 use crate::service::node::{NodeError, NodeService, Traffic};
 use crate::tasks::{Next, Worker};
 use crate::wire::cluster::Activity;
@@ -52,12 +53,13 @@ pub(super) struct Heartbeats {
     was_heard: bool,
     /// What had moved at the last beat, and when that was.
     last: (Traffic, Instant),
+    metrics: NodeMetrics,
 }
 
 impl Heartbeats {
-    pub(super) fn new(agent: Arc<Agent>, service: Arc<NodeService>) -> Self {
+    pub(super) fn new(agent: Arc<Agent>, service: Arc<NodeService>, metrics: NodeMetrics) -> Self {
         let last = (service.traffic(), Instant::now());
-        Self { agent, service, was_heard: false, last }
+        Self { agent, service, was_heard: false, last, metrics }
     }
 }
 
@@ -76,8 +78,15 @@ impl Worker for Heartbeats {
         let activity = activity(before, self.last.0, since.elapsed());
         match vitals(&self.service, activity).await {
             // The agent logs what changes.
-            Ok(vitals) => self.was_heard |= self.agent.beat(vitals).await.is_ok(),
-            Err(error) => tracing::error!(%error, "the store does not say how full it is: no heartbeat"),
+            Ok(vitals) => {
+                let is_heard = self.agent.beat(vitals).await.is_ok();
+                self.metrics.beat(is_heard);
+                self.was_heard |= is_heard;
+            }
+            Err(error) => {
+                self.metrics.beat(false);
+                tracing::error!(%error, "the store does not say how full it is: no heartbeat");
+            }
         }
         Next::After(if self.was_heard { BEAT_EVERY } else { FIRST_BEAT_EVERY })
     }

@@ -18,19 +18,23 @@ use actix_web::web::Bytes;
 use ipnet::IpNet;
 
 use crate::domain::TraceParent;
-use crate::metrics::Metrics;
+use crate::metrics::{HttpMetrics, NodeMetrics, RouteClass};
 use crate::trace;
 
 /// The header of an answer that says its request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What a server counts its requests with, and whose word about a request's id it believes at once.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Observer {
     /// The networks of trusted proxies.
     pub trusted: Vec<IpNet>,
-    /// What is counted, where it is.
-    pub metrics: Option<Metrics>,
+    /// What is counted.
+    pub metrics: HttpMetrics,
+    /// On a node: where it is counted that the disk failed, which is all that a 500 says there.
+    pub disk: Option<NodeMetrics>,
+    /// What a request of this method and path is for.
+    pub class_of: fn(&str, &str) -> RouteClass,
 }
 
 impl Observer {
@@ -53,6 +57,7 @@ pub async fn observe(
     let offered = traceparent(&request);
     let is_believed = offered.is_some() && observer.trusts(&request);
     let method = request.method().clone();
+    let class = (observer.class_of)(method.as_str(), request.path());
     let answering = async {
         if is_believed {
             trace::continue_callers();
@@ -61,19 +66,19 @@ pub async fn observe(
         (next.call(request).await, trace::current())
     };
     let (result, traced) = trace::Request::new(offered).scope(answering).await;
-    if let Some(metrics) = &observer.metrics {
-        let status = match &result {
-            Ok(response) => response.status(),
-            Err(error) => error.as_response_error().status_code(),
-        };
-        metrics.answered(status.as_u16(), started.elapsed().as_secs_f64());
+    let status = match &result {
+        Ok(response) => response.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    observer.metrics.answered(class, status.as_u16(), started.elapsed().as_secs_f64());
+    if let Some(node) = observer.disk.as_ref().filter(|_| status == StatusCode::INTERNAL_SERVER_ERROR) {
+        node.disk_failed();
     }
     let mut response = result?.map_into_boxed_body();
     let id = traced.and_then(|traced| HeaderValue::from_str(&traced.request.to_string()).ok());
     if let Some(id) = id {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    let status = response.status();
     // Finding the route costs more than the request does where it is not asked for.
     let is_logged = status.is_server_error() || tracing::enabled!(tracing::Level::DEBUG);
     let line = is_logged.then(|| Line {
@@ -82,7 +87,7 @@ pub async fn observe(
         status,
         started,
     });
-    Ok(response.map_body(|_, body| Observed { body, traced, sent_bytes: 0, line }))
+    Ok(response.map_body(|_, body| Observed { body, traced, sent_bytes: 0, line, observer }))
 }
 
 /// The request's, if there is exactly one and it can be read.
@@ -122,6 +127,7 @@ struct Observed {
     traced: Option<TraceParent>,
     sent_bytes: u64,
     line: Option<Line>,
+    observer: Arc<Observer>,
 }
 
 impl MessageBody for Observed {
@@ -134,8 +140,13 @@ impl MessageBody for Observed {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = &mut *self;
         let polled = trace::within(this.traced, || Pin::new(&mut this.body).poll_next(cx));
-        if let Poll::Ready(Some(Ok(bytes))) = &polled {
-            this.sent_bytes += bytes.len() as u64;
+        match &polled {
+            Poll::Ready(Some(Ok(bytes))) => this.sent_bytes += bytes.len() as u64,
+            Poll::Ready(Some(Err(error))) => {
+                this.observer.metrics.body_failed();
+                trace::within(this.traced, || tracing::error!(%error, "an answer broke off"));
+            }
+            Poll::Ready(None) | Poll::Pending => {}
         }
         polled
     }

@@ -5,6 +5,7 @@ mod body;
 mod calls;
 mod disposition;
 mod error;
+mod metrics;
 mod precondition;
 mod public;
 mod range;
@@ -16,18 +17,21 @@ use std::sync::Arc;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 
-use super::common::{ApiError, ProblemKind};
+use super::common::{ApiError, ProblemKind, read};
 use crate::service::node::NodeService;
 
 /// Mounts the routes.
 pub fn configure(config: &mut web::ServiceConfig, service: Arc<NodeService>) {
     let service = web::Data::from(service);
     config.service(calls::scope().app_data(service.clone()));
-    config.service(public::resource().app_data(service));
+    config.service(public::resource().app_data(service.clone()));
+    config.service(read("/metrics", metrics::metrics).app_data(service));
     config.route("/healthz", web::get().to(alive));
-    config.default_service(web::to(async || {
-        Err::<HttpResponse, _>(ApiError::new(ProblemKind::NotFound, "this server has no such page"))
-    }));
+    config.default_service(web::to(not_found));
+}
+
+async fn not_found() -> Result<HttpResponse, ApiError> {
+    Err(ApiError::new(ProblemKind::NotFound, "this server has no such page"))
 }
 
 /// The process answers. It says nothing of central: a node whose central is away still serves

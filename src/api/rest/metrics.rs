@@ -8,7 +8,7 @@ use crate::api::common::{ApiError, ProblemKind, Site, admit_operator};
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(site: web::Data<Site>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     admit_operator(&site, &request).await?;
-    let standing = site.catalog.standing(site.uploads.running()).await?;
+    let standing = site.catalog.standing(site.uploads.running(), site.uploads.limits().uploads).await?;
     let text = site.metrics.scrape(&standing).map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");
         ApiError::new(

@@ -123,10 +123,14 @@ pub async fn a_sender_has_so_many_unfinished_uploads_at_most(mut t: Fixture) {
         assert_eq!(t.ledger.unfinished_uploads(sender, 2).await.unwrap(), 2);
     }
     t.reopen().await;
+    assert_eq!(t.ledger.load().await.unwrap().unfinished_uploads, 9);
     // Those that come to an end make room, however they end.
     assert!(t.ledger.end_upload(made[0], ResumableEnd::Terminated).await.unwrap());
     let upload = DecideUpload { upload: made[1], ..t.upload("a", content(1), &nodes) };
     t.decide(&upload).await.stored();
     assert_eq!(t.ledger.unfinished_uploads(senders[0], 9).await.unwrap(), 1);
     assert_eq!(t.ledger.unfinished_uploads(senders[1], 9).await.unwrap(), 3);
+    let load = t.ledger.load().await.unwrap();
+    assert_eq!((load.unfinished_uploads, load.waiting_writes), (7, 0));
+    assert!(load.file_bytes > 0 && load.disk_free_bytes > 0, "{load:?}");
 }

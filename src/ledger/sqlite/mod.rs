@@ -12,6 +12,7 @@ mod replicas;
 mod resumable;
 mod rows;
 mod schema;
+mod size;
 mod sorted;
 mod sql;
 mod tokens;
@@ -21,7 +22,7 @@ mod writer;
 mod tests;
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    ClusterSettings, Cursor, DecideUpload, Decision, FileOrder, FileRecord, Ledger, LedgerError,
+    ClusterSettings, Cursor, DecideUpload, Decision, FileOrder, FileRecord, Ledger, LedgerError, Load,
     NewResumable, NewToken, NodeRecord, NodeWithCounts, Page, PendingReplica, Pieces, Result, Resumable,
     ResumableEnd, SessionOutcome, TokenRecord, Totals, VisibleBlob,
 };
@@ -47,7 +48,20 @@ pub struct SqliteLedger {
     clock: Clock,
     readers: Readers,
     writer: Arc<Writer>,
+    path: PathBuf,
 }
+
+/// What a call does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// It reads.
+    Read,
+    /// It writes, and is committed.
+    Write,
+}
+
+/// Is told how long each call took, its waiting included.
+pub type Timer = Arc<dyn Fn(Call, Duration) + Send + Sync>;
 
 impl SqliteLedger {
     /// Opens the ledger in this file, and makes it when there is none. Blocks for as long as
@@ -85,7 +99,18 @@ impl SqliteLedger {
             clock: Clock::new(source),
             readers: Readers::open(path)?,
             writer: Arc::new(Writer::start(path.to_owned(), conn, list::index_names)?),
+            path: path.to_owned(),
         })
+    }
+
+    /// The same ledger, whose calls are timed.
+    #[must_use]
+    pub fn timed(mut self, timer: Timer) -> Self {
+        self.readers.time(Arc::clone(&timer));
+        if let Some(writer) = Arc::get_mut(&mut self.writer) {
+            writer.time(timer);
+        }
+        self
     }
 }
 
@@ -211,6 +236,11 @@ impl Ledger for SqliteLedger {
 
     async fn totals(&self) -> Result<Totals> {
         self.readers.call(find::totals).await
+    }
+
+    async fn load(&self) -> Result<Load> {
+        let (path, waiting_writes) = (self.path.clone(), self.writer.waiting());
+        self.readers.call(move |conn| size::load(conn, &path, waiting_writes)).await
     }
 
     async fn forget_outcomes(&self, age: Duration, limit: usize) -> Result<usize> {

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::super::{LedgerError, Result};
-use super::schema;
+use super::{Call, Timer, schema};
 use crate::trace;
 
 /// Connections, each used by one call at a time.
@@ -15,6 +16,7 @@ pub(super) struct Readers {
     pool: Arc<Pool>,
     permits: Arc<Semaphore>,
     connections: u32,
+    timer: Option<Timer>,
 }
 
 struct Pool(Mutex<Vec<Connection>>);
@@ -46,7 +48,13 @@ impl Readers {
             pool: Arc::new(Pool(Mutex::new(pool))),
             permits: Arc::new(Semaphore::new(connections)),
             connections: u32::try_from(connections).unwrap_or(u32::MAX),
+            timer: None,
         })
+    }
+
+    /// Has its calls timed from now on.
+    pub(super) fn time(&mut self, timer: Timer) {
+        self.timer = Some(timer);
     }
 
     /// Runs the call off the async threads; all it reads is of one moment.
@@ -55,6 +63,7 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
+        let begun = Instant::now();
         // The permit goes with the work: a caller that no longer waits does not free it.
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| closed())?;
         let pool = Arc::clone(&self.pool);
@@ -68,9 +77,13 @@ impl Readers {
             drop(moment);
             result
         };
-        tokio::task::spawn_blocking(trace::carried_job(work))
+        let result = tokio::task::spawn_blocking(trace::carried_job(work))
             .await
-            .map_err(|error| LedgerError::Unavailable(format!("a read did not end: {error}")))?
+            .map_err(|error| LedgerError::Unavailable(format!("a read did not end: {error}")))?;
+        if let Some(timer) = &self.timer {
+            timer(Call::Read, begun.elapsed());
+        }
+        result
     }
 
     /// Waits for the reads that were begun and closes the connections.

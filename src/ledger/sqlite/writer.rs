@@ -8,12 +8,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::{LedgerError, Result};
-use super::{schema, sql};
+use super::{Call as Kind, Timer, schema, sql};
 
 /// Jobs in one transaction at most: bounds how long the first of them waits for the last.
 const GROUP: usize = 256;
@@ -28,6 +29,7 @@ pub(super) type Afterwork = fn(&Connection) -> Result<()>;
 pub(super) struct Writer {
     queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    timer: Option<Timer>,
 }
 
 /// Something to do in a transaction, and someone who waits for it.
@@ -77,7 +79,18 @@ impl Writer {
             .name("ledger-writer".to_owned())
             .spawn(move || work.run(receiver))
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-        Ok(Self { queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), timer: None })
+    }
+
+    /// Has its calls timed from now on.
+    pub(super) fn time(&mut self, timer: Timer) {
+        self.timer = Some(timer);
+    }
+
+    /// How many jobs wait.
+    pub(super) fn waiting(&self) -> u64 {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity()) as u64
     }
 
     /// Runs the job in a transaction and waits until it is committed.
@@ -86,12 +99,17 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
+        let begun = Instant::now();
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (reply, answer) = oneshot::channel();
         let not_run = LedgerError::Unavailable("the writer did not come to it".to_owned());
         let call = Call { job: Some(job), result: Err(not_run), reply };
         queue.ok_or_else(closed)?.send(Box::new(call)).await.map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())?
+        let result = answer.await.map_err(|_| closed())?;
+        if let Some(timer) = &self.timer {
+            timer(Kind::Write, begun.elapsed());
+        }
+        result
     }
 
     /// Takes no more jobs, runs those that wait, closes the connection. Blocks.

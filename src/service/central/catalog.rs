@@ -8,7 +8,7 @@ use crate::ledger::{
     Cursor, FileRecord, Ledger, LedgerError, NodeWithCounts, Page, Pieces, Replica, ReplicaState, Totals,
     VisibleBlob,
 };
-use crate::metrics::Standing;
+use crate::metrics::{Found, Metrics, NodeFigures, Standing};
 
 /// The most names of one blob that are told.
 const MAX_NAMES: usize = 1000;
@@ -73,13 +73,14 @@ pub struct NodeStanding {
 pub struct Catalog {
     ledger: Arc<dyn Ledger>,
     membership: Arc<Membership>,
+    metrics: Metrics,
 }
 
 impl Catalog {
     /// With its collaborators.
     #[must_use]
-    pub const fn new(ledger: Arc<dyn Ledger>, membership: Arc<Membership>) -> Self {
-        Self { ledger, membership }
+    pub const fn new(ledger: Arc<dyn Ledger>, membership: Arc<Membership>, metrics: Metrics) -> Self {
+        Self { ledger, membership, metrics }
     }
 
     /// The ledger's time.
@@ -112,7 +113,10 @@ impl Catalog {
                 None if seen.next().unwrap_or(true) => Precheck::Hash,
                 None => Precheck::Send,
                 Some(sha1) => match self.ledger.find_visible(viewer, sha1).await? {
-                    Some(blob) if self.is_kept(&blob) => Precheck::Exists(Box::new(blob)),
+                    Some(blob) if self.is_kept(&blob) => {
+                        self.metrics.duplicate(Found::Precheck, blob.digests.size);
+                        Precheck::Exists(Box::new(blob))
+                    }
                     _ => Precheck::Send,
                 },
             });
@@ -226,23 +230,49 @@ impl Catalog {
     ///
     /// # Errors
     /// When the ledger fails.
-    pub async fn standing(&self, uploads_running: usize) -> Result<Standing, LedgerError> {
-        let (totals, nodes) = (self.ledger.totals().await?, self.nodes().await?);
+    pub async fn standing(&self, running: usize, slots: usize) -> Result<Standing, LedgerError> {
+        let (totals, load, nodes) =
+            (self.ledger.totals().await?, self.ledger.load().await?, self.nodes().await?);
         let count =
             |wanted: fn(&NodeStanding) -> bool| nodes.iter().filter(|node| wanted(node)).count() as u64;
+        let on_out = nodes.iter().filter(|node| node.known.node.out).map(|node| node.known.replicas).sum();
         Ok(Standing {
             files: totals.files,
             blobs: totals.blobs,
             blob_bytes: totals.bytes,
-            replicas: [totals.pending_replicas, totals.stored_replicas, totals.bad_replicas],
+            replicas: [
+                totals.pending_replicas,
+                totals.stored_replicas.saturating_sub(on_out),
+                totals.bad_replicas,
+                on_out,
+            ],
             nodes: [
                 count(|node| node.healthy),
                 count(|node| !node.healthy && !node.known.node.out),
                 count(|node| !node.healthy && node.known.node.out),
             ],
-            node_free_bytes: self.membership.all_healthy().iter().map(|member| member.free_bytes).sum(),
-            uploads_running: uploads_running as u64,
+            by_node: nodes.iter().map(|node| self.figures(node)).collect(),
+            uploads_running: running as u64,
+            upload_slots: slots as u64,
+            uploads_unfinished: load.unfinished_uploads,
+            ledger_queue: load.waiting_writes,
+            ledger_file_bytes: load.file_bytes,
+            ledger_disk_free_bytes: load.disk_free_bytes,
         })
+    }
+
+    fn figures(&self, node: &NodeStanding) -> NodeFigures {
+        let NodeStanding { known, member, healthy } = node;
+        NodeFigures {
+            id: known.node.id,
+            place: known.node.place.name.to_string(),
+            is_healthy: *healthy,
+            is_out: known.node.out,
+            total_bytes: member.as_ref().map(|member| member.total_bytes),
+            free_bytes: member.as_ref().map(|member| member.free_bytes),
+            silent_for: self.membership.silent_for(known.node.id),
+            replicas: known.replicas,
+        }
     }
 
     /// Whether central can do its work: the ledger takes writes, two nodes are healthy.

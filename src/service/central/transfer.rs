@@ -111,6 +111,11 @@ impl<T: Send + 'static> Transfer<T> {
         Self { legs, failed: Vec::new(), patience }
     }
 
+    /// How many nodes still take bytes.
+    pub(super) fn width(&self) -> u64 {
+        self.legs.len() as u64
+    }
+
     /// Sends bytes to every node that still takes them; false when none does.
     pub(super) async fn send(&mut self, bytes: &Bytes, membership: &Membership) -> bool {
         let patience = self.patience;

@@ -18,7 +18,7 @@ use crate::cluster::membership::{Member, Membership};
 use crate::cluster::node_client::{NodeClient, NodeError, WriteLimits};
 use crate::domain::{BlobDigests, FileName, MediaType, NodeId, Sha1, Sha256, UploadId, Viewer, copy_time};
 use crate::ledger::Ledger;
-use crate::metrics::{Ended, Metrics};
+use crate::metrics::{Ended, Metrics, Unplaced};
 use crate::placement::{self, NodeRoom};
 use crate::trace;
 use crate::wire::node::PrepareAnswer;
@@ -259,13 +259,21 @@ impl Inner {
     pub(super) fn place(&self, bytes: u64) -> Result<[Arc<Member>; 2], UploadError> {
         let (members, rooms) = self.rooms();
         let find = |node: NodeId| members.iter().find(|member| member.id == node).map(Arc::clone);
-        match placement::choose(&rooms, bytes, &mut rand::rng()) {
+        let placed = match placement::choose(&rooms, bytes, &mut rand::rng()) {
             Ok([first, second]) => {
                 find(first).zip(find(second)).map(|(a, b)| [a, b]).ok_or(UploadError::NotEnoughNodes)
             }
             Err(_) if members.len() >= 2 => Err(UploadError::NoSpace),
             Err(_) => Err(UploadError::NotEnoughNodes),
+        };
+        match &placed {
+            Ok(pair) => {
+                pair.iter().for_each(|member| self.metrics.placed(member.id, member.place.name.as_str()))
+            }
+            Err(UploadError::NoSpace) => self.metrics.unplaced(Unplaced::NoRoom),
+            Err(_) => self.metrics.unplaced(Unplaced::TooFewNodes),
         }
+        placed
     }
 
     async fn run(
@@ -339,6 +347,7 @@ impl Inner {
                     }
                     slot.received(bytes.len());
                     pace.received(bytes.len());
+                    self.metrics.upload_bytes(bytes.len() as u64, transfer.width());
                     if !transfer.send(&bytes, &self.membership).await {
                         return Err(UploadError::NodesFailed);
                     }
@@ -402,6 +411,7 @@ impl Inner {
                 self.nodes.copy(member, id, limits, self.ledger.now(), (&source, &receipt), within).await;
             match copied {
                 Ok(copy) => {
+                    self.metrics.placed(member.id, member.place.name.as_str());
                     prepared.push((Arc::clone(member), copy));
                     return;
                 }

@@ -28,6 +28,7 @@ use crate::blobs::{BlobStore, Capacity};
 use crate::cluster::clock::LedgerClock;
 use crate::cluster::keys::SharedKeys;
 use crate::domain::{Label, NodeId, Sha1, Timestamp, UploadId};
+use crate::metrics::{NodeMetrics, NodeStanding};
 use crate::tickets::{CallTicket, NodeKey, Operation};
 use crate::trace;
 use crate::wire::PROTOCOL;
@@ -89,6 +90,8 @@ pub struct NodeParts {
     pub clock: LedgerClock,
     /// For reading another node's session.
     pub http: reqwest::Client,
+    /// What it counts.
+    pub metrics: NodeMetrics,
     /// Its bounds.
     pub limits: ServiceLimits,
     /// Where the clean-up of an upload runs whose caller is gone: a runtime that outlives the
@@ -252,6 +255,36 @@ impl NodeService {
             received_bytes: self.received.load(Ordering::Relaxed),
             sent_bytes: self.sent.load(Ordering::Relaxed),
         }
+    }
+
+    /// What the metrics say of the node as it stands.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub async fn scrape(&self) -> Result<Vec<u8>> {
+        let (capacity, traffic) = (self.capacity().await?, self.traffic());
+        let standing = NodeStanding {
+            total_bytes: capacity.total_bytes,
+            free_bytes: capacity.free_bytes,
+            sessions: capacity.sessions,
+            prepared: self.store().prepared_sessions().await?.len() as u64,
+            receiving: traffic.receiving,
+            sending: traffic.sending,
+            received_bytes: traffic.received_bytes,
+            sent_bytes: traffic.sent_bytes,
+        };
+        let text = self.parts.metrics.scrape(&standing);
+        Ok(text.map_err(|error| StoreError::Io(std::io::Error::other(error)))?)
+    }
+
+    /// Counts how an upload's content was found.
+    fn checked<T>(&self, prepared: std::result::Result<T, StoreError>) -> std::result::Result<T, StoreError> {
+        match &prepared {
+            Ok(_) => self.parts.metrics.digest(true),
+            Err(StoreError::WrongDigest(_) | StoreError::Collision) => self.parts.metrics.digest(false),
+            Err(_) => {}
+        }
+        prepared
     }
 
     /// What the node says of itself to anybody.

@@ -116,7 +116,7 @@ impl NodeService {
         let verified_at = self.now()?;
         let decide_before = self.decide_before(verified_at, size);
         let expected = Expected { sha1, sha256, size: Some(size) };
-        let mut prepared = self.store().prepare(upload, expected, decide_before).await?;
+        let mut prepared = self.checked(self.store().prepare(upload, expected, decide_before).await)?;
         prepared.decide_before = prepared.decide_before.max(decide_before);
         Ok(self.receipt(upload, &permit.key, prepared, verified_at))
     }

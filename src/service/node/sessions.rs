@@ -162,7 +162,7 @@ impl NodeService {
     ) -> Result<PrepareAnswer> {
         let verified_at = self.now()?;
         let decide_before = self.decide_before(verified_at, size);
-        let prepared = self.store().prepare(upload, expected, decide_before).await?;
+        let prepared = self.checked(self.store().prepare(upload, expected, decide_before).await)?;
         Ok(self.receipt(upload, key, prepared, verified_at))
     }
 

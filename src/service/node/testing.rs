@@ -23,6 +23,7 @@ use crate::domain::{
     BlobDigests, ClusterId, FileName, Generation, KeyId, Label, MediaType, NodeId, Place, Sha1, Timestamp,
     UploadId,
 };
+use crate::metrics::NodeMetrics;
 use crate::tickets::{CallTicket, Disposition, LinkTicket, NodeKey, Operation};
 
 /// The ledger's time when a test begins.
@@ -121,6 +122,7 @@ impl TestNode {
         keys.set(vec![key.clone()]);
         clock.learn(START);
         let service = Arc::new(NodeService::new(NodeParts {
+            metrics: NodeMetrics::new().unwrap(),
             store: Arc::clone(&store),
             node,
             version: Label::parse("0.0.0").unwrap(),
@@ -205,6 +207,7 @@ pub fn content(length: usize) -> Vec<u8> {
 /// The same node as it is before its first heartbeat.
 pub fn without_clock(node: &TestNode) -> Arc<NodeService> {
     Arc::new(NodeService::new(NodeParts {
+        metrics: NodeMetrics::new().unwrap(),
         store: Arc::clone(&node.store),
         node: node.node,
         version: Label::parse("0.0.0").unwrap(),

@@ -1,0 +1,156 @@
+//! What a node counts.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use super::http::HttpMetrics;
+use super::process::ProcessMetrics;
+use super::{set, text};
+
+/// What is read off a node's store and service at each scrape.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NodeStanding {
+    /// Bytes of its filesystem.
+    pub total_bytes: u64,
+    /// Bytes that an upload can reserve.
+    pub free_bytes: u64,
+    /// Sessions that live now.
+    pub sessions: u64,
+    /// Of these, the prepared ones.
+    pub prepared: u64,
+    /// Uploads whose bytes it takes now.
+    pub receiving: u64,
+    /// Downloads and copies that it sends now.
+    pub sending: u64,
+    /// Bytes that it took since its start.
+    pub received_bytes: u64,
+    /// Bytes that it read to be sent since its start.
+    pub sent_bytes: u64,
+}
+
+/// A node's metrics. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct NodeMetrics {
+    registry: Registry,
+    /// Its requests.
+    pub http: HttpMetrics,
+    process: ProcessMetrics,
+    total_bytes: IntGauge,
+    free_bytes: IntGauge,
+    sessions: IntGauge,
+    prepared: IntGauge,
+    receiving: IntGauge,
+    sending: IntGauge,
+    received_bytes: IntCounter,
+    sent_bytes: IntCounter,
+    beats_accepted: IntCounter,
+    beats_failed: IntCounter,
+    beat_age: Gauge,
+    /// The last beat that central counted; before the first, the start.
+    last_beat: Arc<Mutex<Instant>>,
+    disk_errors: IntCounter,
+    digests_verified: IntCounter,
+    digests_refused: IntCounter,
+}
+
+impl NodeMetrics {
+    /// All families, at zero.
+    ///
+    /// # Errors
+    /// When a name or label is none that Prometheus takes, which a test would have told.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let gauge = |name, help| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let counter = |name, help| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let by_outcome = |name, help| {
+            let counters = IntCounterVec::new(Opts::new(name, help), &["outcome"])?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
+        let beats =
+            by_outcome("closeby_storage_heartbeats_total", "Heartbeats, by whether central counted them")?;
+        let digests = by_outcome(
+            "closeby_storage_digests_total",
+            "Uploads whose content was checked: verified, or refused for a wrong digest or a collision",
+        )?;
+        let beat_age =
+            Gauge::new("closeby_storage_last_beat_age_seconds", "Time since central counted a heartbeat")?;
+        registry.register(Box::new(beat_age.clone()))?;
+        Ok(Self {
+            http: HttpMetrics::new(&registry)?,
+            process: ProcessMetrics::new(&registry, "node")?,
+            total_bytes: gauge("closeby_storage_total_bytes", "Bytes of the filesystem")?,
+            free_bytes: gauge("closeby_storage_free_bytes", "Bytes that uploads can reserve")?,
+            sessions: gauge("closeby_storage_sessions", "Uploads on their way, also those that rest")?,
+            prepared: gauge("closeby_storage_prepared_sessions", "Uploads that wait for central's decision")?,
+            receiving: gauge("closeby_storage_receiving", "Uploads whose bytes come in now")?,
+            sending: gauge("closeby_storage_sending", "Downloads and copies that go out now")?,
+            received_bytes: counter("closeby_storage_received_bytes_total", "Bytes of uploads that came in")?,
+            sent_bytes: counter(
+                "closeby_storage_sent_bytes_total",
+                "Bytes of blobs that were read to be sent",
+            )?,
+            beats_accepted: beats.with_label_values(&["accepted"]),
+            beats_failed: beats.with_label_values(&["failed"]),
+            beat_age,
+            last_beat: Arc::new(Mutex::new(Instant::now())),
+            disk_errors: counter(
+                "closeby_storage_disk_errors_total",
+                "Calls that failed because the disk did",
+            )?,
+            digests_verified: digests.with_label_values(&["verified"]),
+            digests_refused: digests.with_label_values(&["refused"]),
+            registry,
+        })
+    }
+
+    /// Central counted a heartbeat, or did not.
+    pub fn beat(&self, is_accepted: bool) {
+        if is_accepted {
+            self.beats_accepted.inc();
+            *self.last_beat.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        } else {
+            self.beats_failed.inc();
+        }
+    }
+
+    /// A call failed because the disk did.
+    pub fn disk_failed(&self) {
+        self.disk_errors.inc();
+    }
+
+    /// An upload's content was checked.
+    pub fn digest(&self, is_right: bool) {
+        if is_right { self.digests_verified.inc() } else { self.digests_refused.inc() }
+    }
+
+    /// The text that Prometheus reads.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn scrape(&self, standing: &NodeStanding) -> Result<Vec<u8>, prometheus::Error> {
+        set(&self.total_bytes, standing.total_bytes);
+        set(&self.free_bytes, standing.free_bytes);
+        set(&self.sessions, standing.sessions);
+        set(&self.prepared, standing.prepared);
+        set(&self.receiving, standing.receiving);
+        set(&self.sending, standing.sending);
+        let raise = |counter: &IntCounter, to: u64| counter.inc_by(to.saturating_sub(counter.get()));
+        raise(&self.received_bytes, standing.received_bytes);
+        raise(&self.sent_bytes, standing.sent_bytes);
+        let last_beat = *self.last_beat.lock().unwrap_or_else(PoisonError::into_inner);
+        self.beat_age.set(last_beat.elapsed().as_secs_f64());
+        self.process.look();
+        text(&self.registry)
+    }
+}
