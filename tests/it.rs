@@ -5,6 +5,8 @@ mod support;
 
 #[path = "system/access.rs"]
 mod access;
+#[path = "system/alerts.rs"]
+mod alerts;
 #[path = "system/arrows.rs"]
 mod arrows;
 #[path = "system/backup.rs"]
