@@ -46,7 +46,16 @@ const secret = /** @type {HTMLInputElement | null} */ (document.getElementById('
 function asksFor(secret) {
   const trouble = /** @type {HTMLElement} */ (document.getElementById('token-trouble'));
   secret.value = token();
-  secret.addEventListener('change', () => enter(secret.value));
+  secret.addEventListener('change', () => {
+    // One that was entered by its key is heard of again when the field is left.
+    if (secret.value.trim() !== token()) enter(secret.value);
+  });
+  secret.addEventListener('keydown', (event) => {
+    if (event.key !== 'Enter') return;
+    // Not the form's own way, which asks for files first.
+    event.preventDefault();
+    enter(secret.value);
+  });
   tokens.addEventListener('wanted', (event) => {
     trouble.textContent = /** @type {CustomEvent} */ (event).detail;
     trouble.hidden = false;
@@ -65,8 +74,6 @@ if (secret) asksFor(secret);
 
 form.addEventListener('submit', (event) => {
   event.preventDefault();
-  // Enter in the token's field: the change was heard.
-  if (secret && document.activeElement === secret) return;
   field.click();
 });
 

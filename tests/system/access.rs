@@ -420,3 +420,30 @@ async fn the_command_line_client_shows_its_token() {
     assert!(std::fs::read(folder.join("back")).unwrap() == large);
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_helps_commands_show_the_token_of_the_environment() {
+    let cluster = cluster(CLOSED).await;
+    let (good, _) = new_token(&cluster.central_data(), "upload,read");
+    let folder = cluster.scratch("help");
+    let photo = content(9903, 5000);
+    std::fs::write(folder.join("photo.jpg"), &photo).unwrap();
+    let help = cluster.get("/help").send().await.unwrap().text().await.unwrap();
+    let bash = |line: &str| {
+        let mut command = Command::new("bash");
+        command.args(["-c", line]).current_dir(&folder).env("CLOSEBY_TOKEN", &good).env("no_proxy", "*");
+        command.output().unwrap()
+    };
+    let link = bash(&crate::ways::snippet(&help, "curl-put"));
+    let link = String::from_utf8(link.stdout).unwrap();
+    assert!(link.contains("/d/"), "{link}");
+    for id in ["curl-form", "curl-digest"] {
+        let answer = String::from_utf8(bash(&crate::ways::snippet(&help, id)).stdout).unwrap();
+        assert!(answer.contains("\"duplicate\""), "{id}: {answer}");
+    }
+    let sha1 = link.split("/d/").nth(1).unwrap().split('/').next().unwrap();
+    std::fs::remove_file(folder.join("photo.jpg")).unwrap();
+    bash(&crate::ways::snippet(&help, "curl-get").replace("SHA1", sha1));
+    assert!(std::fs::read(folder.join("photo.jpg")).unwrap() == photo);
+    cluster.stop().await;
+}

@@ -19,7 +19,7 @@ fn unescape(text: &str) -> String {
 }
 
 /// What stands to be copied below an anchor of the page.
-fn snippet(html: &str, id: &str) -> String {
+pub fn snippet(html: &str, id: &str) -> String {
     let from = html.split_once(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("{id} is not there")).1;
     let code = from.split_once("<code>").unwrap().1.split_once("</code>").unwrap().0;
     unescape(code)

@@ -250,7 +250,7 @@ fn a_form_that_takes_a_token_asks_for_it_before_the_files_and_tells_no_counts() 
     .unwrap();
     let token = page.find(r#"type="password" name="token" autocomplete="off""#).unwrap();
     assert!(token < page.find(r#"type="file" name="file""#).unwrap());
-    assert!(page.contains("Everyone who has a file’s link can download it, and they cannot be removed yet."));
+    assert!(page.contains("Everyone who has a file’s link can download it. Files cannot be removed yet."));
     assert!(!page.contains("12,345") && !page.contains("3.2 GB") && page.contains("1 server in 1 place"));
 }
 

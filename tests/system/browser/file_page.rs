@@ -15,7 +15,7 @@ const FILM: &str = "GkXfo59ChoEBQveBAULygQRC84EIQoKEd2VibUKHgQJChYECGFOAZwEAAAAA
 const REDIRECTS: &str = "closeby_redirect_kilometres_count";
 
 /// A greyscale image of 8 by 8 pixels.
-fn bitmap() -> Vec<u8> {
+pub(super) fn bitmap() -> Vec<u8> {
     let mut bytes = b"BM".to_vec();
     for number in [14 + 40 + 8 + 64_u32, 0, 14 + 40 + 8, 40, 8, 8] {
         bytes.extend(number.to_le_bytes());

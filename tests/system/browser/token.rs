@@ -1,8 +1,9 @@
 //! The start page of a store that takes a token for uploads.
 
-use closeby::domain::{Access, Token};
+use closeby::domain::{Access, Entry, Token};
 use serde_json::json;
 
+use super::file_page::bitmap;
 use super::{ALL_OVER, STATES, end, file, sha1_of};
 use crate::access::new_token;
 use crate::support::browser::Browser;
@@ -11,8 +12,8 @@ use crate::support::{Cluster, Options, content, poll};
 /// The Enter key (WebDriver §17.4.2).
 const ENTER: char = '\u{e007}';
 
-async fn cluster() -> Cluster {
-    Cluster::with(Options { access: Access::default(), ..Options::default() }).await
+async fn cluster(access: Access) -> Cluster {
+    Cluster::with(Options { access, ..Options::default() }).await
 }
 
 async fn wait_for(browser: &Browser, trouble: &str) {
@@ -25,7 +26,7 @@ async fn wait_for(browser: &Browser, trouble: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_wait_for_a_token_and_go_on_with_it() {
-    let cluster = cluster().await;
+    let cluster = cluster(Access::default()).await;
     let browser = Browser::start(true).await;
     let (good, _) = new_token(&cluster.central_data(), "upload");
     // In one request, and in parts.
@@ -41,6 +42,8 @@ async fn files_wait_for_a_token_and_go_on_with_it() {
 
     browser.type_into("#token", &format!("{}{ENTER}", Token::random().reveal())).await;
     wait_for(&browser, "does not count").await;
+    let focus = browser.run("return document.activeElement.id", json!([])).await;
+    assert_eq!(focus, "token", "no other field asks for attention");
     browser.run("document.getElementById('token').value = ''", json!([])).await;
     browser.type_into("#token", &format!("{good}{ENTER}")).await;
     browser.wait("the uploads", ALL_OVER).await;
@@ -70,7 +73,7 @@ async fn files_wait_for_a_token_and_go_on_with_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_form_takes_a_token_without_scripts() {
-    let cluster = cluster().await;
+    let cluster = cluster(Access::default()).await;
     let browser = Browser::start(false).await;
     let (good, _) = new_token(&cluster.central_data(), "upload");
     let bytes = content(7903, 5000);
@@ -83,5 +86,27 @@ async fn the_form_takes_a_token_without_scripts() {
     poll("two copies", || async { (cluster.holders(&sha1, &bytes).len() == 2).then_some(()) }).await;
     poll("the result", || async { browser.address().await.contains("/uploaded?").then_some(()) }).await;
     assert!(!browser.address().await.contains(&good[8..]));
+    end(browser, cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_files_page_and_what_it_loads_are_read_with_the_token_as_the_password() {
+    let access = Access { upload: Entry::Anyone, read: Entry::Token, ..Access::default() };
+    let cluster = cluster(access).await;
+    let browser = Browser::start(true).await;
+    let (good, _) = new_token(&cluster.central_data(), "read");
+    let text = cluster.store("notes.txt", "kept for those who may read it").await;
+    let picture = cluster.store("squares.bmp", bitmap()).await;
+    let page = |object: &serde_json::Value| format!("/files/{}", object["sha1"].as_str().unwrap());
+    // As if it was entered where the browser asks. The page is then opened without it in the address.
+    let host = cluster.base.trim_start_matches("http://");
+    browser.open(&format!("http://anybody:{good}@{host}{}", page(&text))).await;
+    for (object, shown) in [
+        (&text, "return document.querySelector('.preview pre')?.textContent.startsWith('kept for those')"),
+        (&picture, "return document.querySelector('.preview img')?.naturalWidth === 8"),
+    ] {
+        browser.open(&cluster.url(&page(object))).await;
+        browser.wait("the preview", shown).await;
+    }
     end(browser, cluster).await;
 }
