@@ -12,16 +12,18 @@ use closeby::cli::{
     CentralArgs, Cli, Command, ConfigAction, ConfigArgs, ConfigRole, DemoArgs, LedgerArgs, LogFormat,
     NodeArgs, PutArgs, SecretAction, SecretArgs, ServerArg, TokenAction,
 };
-use closeby::config::{self, CentralConfig, CentralFlags, ConfigError, NodeConfig};
+use closeby::config::{self, CentralConfig, CentralFlags, ConfigError, NodeConfig, TraceSettings};
 use closeby::role::central::{Central, Links};
 use closeby::role::client::{self, ClientError, Console, PutOptions, Question, Server};
 use closeby::role::demo::{Demo, DemoOptions};
 use closeby::role::node::Node;
 use closeby::role::{tokens, upkeep};
-use closeby::telemetry;
+use closeby::telemetry::{self, Exporter, TraceTarget};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// What was recorded has so long to be sent at a stop.
+const TRACES_WITHIN: Duration = Duration::from_secs(5);
 /// It failed, or is unhealthy.
 const FAILED: u8 = 1;
 /// It was called, or configured, in a wrong way.
@@ -46,17 +48,40 @@ fn main() -> ExitCode {
         Err(error) => return fail(FAILED, &error),
     };
     let is_server = cli.command.is_server();
+    let traces = match if is_server { runtime.block_on(send_traces()) } else { Ok(None) } {
+        Ok(traces) => traces,
+        Err(failure) => return exit(failure),
+    };
     let outcome = runtime.block_on(run(cli.command));
+    if let Some(traces) = traces {
+        runtime.block_on(traces.close(TRACES_WITHIN));
+    }
     if !is_server {
         // Who interrupts a command does not wait until it has read a large file to its end.
         runtime.shutdown_background();
     }
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Interrupted(error)) => fail(INTERRUPTED, &error),
-        Err(Failure::Misused(error)) => fail(MISUSED, &error),
-        Err(Failure::Failed(error)) => fail(FAILED, &error),
+        Err(failure) => exit(failure),
     }
+}
+
+fn exit(failure: Failure) -> ExitCode {
+    match failure {
+        Failure::Interrupted(error) => fail(INTERRUPTED, &error),
+        Failure::Misused(error) => fail(MISUSED, &error),
+        Failure::Failed(error) => fail(FAILED, &error),
+    }
+}
+
+/// Begins to send traces, where the environment names a collector.
+async fn send_traces() -> Result<Option<Exporter>, Failure> {
+    let Some(TraceSettings { endpoint, headers, service, ratio }) = config::traces()? else {
+        return Ok(None);
+    };
+    let headers = headers.into_iter().map(|(name, value)| (name, telemetry::Secret(value))).collect();
+    let target = TraceTarget { endpoint, headers, service, ratio };
+    Exporter::start(target).map(Some).map_err(failed)
 }
 
 /// What the exit status says.

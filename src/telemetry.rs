@@ -1,5 +1,7 @@
-//! Logs, on stderr: stdout belongs to what a command answers. Nothing that is logged is a
+//! Logs and traces. Logs go to stderr: stdout belongs to what a command answers. Nothing that is logged is a
 //! secret: the types of secrets have no text form.
+
+mod otlp;
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
@@ -13,6 +15,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, filter::filter_fn};
 
 use crate::trace;
+
+pub use otlp::{Exporter, Secret, TraceError, TraceTarget};
 
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -45,6 +45,8 @@ mod rotate;
 mod stop;
 #[path = "system/tls.rs"]
 mod tls;
+#[path = "system/traces.rs"]
+mod traces;
 #[path = "system/tus/mod.rs"]
 mod tus;
 #[path = "system/upload.rs"]

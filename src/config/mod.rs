@@ -13,6 +13,7 @@ mod show;
 mod source;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ pub use secret::{
     rotate_secret,
 };
 pub use source::{client_token, environment, state_folder};
+pub use traces::{TraceSettings, traces};
 
 /// What a central needs to know to start.
 #[derive(Debug, Clone)]

@@ -275,6 +275,7 @@ fn serve(
     stop: Stop,
 ) -> Result<Server, CentralError> {
     let observer = Arc::new(Observer {
+        role: "central",
         trusted: site.addresses.trusted.clone(),
         metrics: site.metrics.http.clone(),
         disk: None,

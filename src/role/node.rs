@@ -309,6 +309,7 @@ fn serve(
     drain: Duration,
 ) -> Result<Server, NodeError> {
     let observer = Arc::new(Observer {
+        role: "node",
         trusted: Vec::new(),
         metrics: metrics.http.clone(),
         disk: Some(metrics),

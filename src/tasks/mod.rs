@@ -144,7 +144,7 @@ async fn step(
     // A worker whose step panicked begins anew with the next step, from what it then finds:
     // steps keep no invariant across an await that another step would need.
     // Each step is a request of its own: its calls to other servers are found by the same id in their logs.
-    let step = AssertUnwindSafe(Request::new(None).scope(worker.step())).catch_unwind();
+    let step = AssertUnwindSafe(Request::background().scope(worker.step())).catch_unwind();
     let result = if can_be_interrupted { token.run_until_cancelled(step).await? } else { step.await };
     let mut status = lock(status);
     status.last_step = Some(Instant::now());

@@ -94,6 +94,8 @@ pub struct Options {
     pub killable: bool,
     /// Nodes can be killed; their limits are the defaults.
     pub killable_nodes: bool,
+    /// What can be killed sends its traces to this collector.
+    pub collector: Option<SocketAddr>,
     /// What can be killed says everything in a file of its own, as JSON.
     pub logs: bool,
     /// Bytes that a node leaves free on its disk, where it is not none.
@@ -118,6 +120,7 @@ impl Default for Options {
             cut: None,
             killable: false,
             killable_nodes: false,
+            collector: None,
             logs: false,
             reserve_bytes: BTreeMap::new(),
             public_url: None,
@@ -181,7 +184,8 @@ impl Cluster {
             drop(listener);
             let data = self.central_data();
             let (access, log) = (self.options.access, self.log_of("central"));
-            let central = ServerProcess::central(self.central_address, &data, access, log.as_deref());
+            let watched = (log.as_deref(), self.options.collector);
+            let central = ServerProcess::central(self.central_address, &data, access, watched);
             self.central = Some(Server::Process(central));
             return;
         }
@@ -297,7 +301,13 @@ impl Cluster {
         // A process binds its address itself; at this one nothing else takes the port meanwhile.
         let address = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 4), 0)).unwrap().local_addr().unwrap();
         let log = self.log_of(place);
-        let node = ServerProcess::node(place, address, &self.node_dir(place), &self.base, log.as_deref());
+        let node = ServerProcess::node(
+            place,
+            address,
+            &self.node_dir(place),
+            &self.base,
+            (log.as_deref(), self.options.collector),
+        );
         self.nodes.insert(place, Server::Process(node));
     }
 

@@ -9,12 +9,15 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Access, JOIN_SECRET, SIGNING_ROOT, poll};
 
+/// Where it writes its logs, and where it sends its traces.
+type Watched<'a> = (Option<&'a Path>, Option<SocketAddr>);
+
 /// Killed with the test, if not before.
 pub struct ServerProcess(Child);
 
 impl ServerProcess {
-    pub fn central(address: SocketAddr, data: &Path, access: Access, log: Option<&Path>) -> Self {
-        Self::start("central", address, data, log, |command| {
+    pub fn central(address: SocketAddr, data: &Path, access: Access, watched: Watched<'_>) -> Self {
+        Self::start("central", address, data, watched, |command| {
             command.args(["--place", "new-york"]).env("CLOSEBY_CLUSTER__SIGNING_ROOT", SIGNING_ROOT);
             command.env("CLOSEBY_TRUSTED_PROXIES", "127.0.0.0/8");
             let Access { upload, list, read, explain } = access;
@@ -24,8 +27,14 @@ impl ServerProcess {
         })
     }
 
-    pub fn node(place: &str, address: SocketAddr, data: &Path, central: &str, log: Option<&Path>) -> Self {
-        Self::start("node", address, data, log, |command| {
+    pub fn node(
+        place: &str,
+        address: SocketAddr,
+        data: &Path,
+        central: &str,
+        (log, collector): Watched<'_>,
+    ) -> Self {
+        Self::start("node", address, data, (log, collector), |command| {
             command.args(["--place", place, "--failure-domain", place, "--central-url", central]);
             command.env("CLOSEBY_INTERNAL_ADDRESS", address.ip().to_string());
             command.env("CLOSEBY_RESERVE_BYTES", "0");
@@ -37,7 +46,7 @@ impl ServerProcess {
         role: &str,
         address: SocketAddr,
         data: &Path,
-        log: Option<&Path>,
+        (log, collector): Watched<'_>,
         more: impl FnOnce(&mut Command),
     ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_closeby"));
@@ -51,6 +60,9 @@ impl ServerProcess {
         if let Some(log) = log {
             command.stderr(File::options().create(true).append(true).open(log).unwrap());
             command.env("CLOSEBY_LOG", "trace").env("CLOSEBY_LOG_FORMAT", "json");
+        }
+        if let Some(collector) = collector {
+            command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{collector}"));
         }
         more(&mut command);
         Self(command.spawn().unwrap())

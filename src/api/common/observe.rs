@@ -6,7 +6,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use actix_web::Error;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
@@ -19,7 +19,7 @@ use ipnet::IpNet;
 
 use crate::domain::TraceParent;
 use crate::metrics::{HttpMetrics, NodeMetrics, RouteClass};
-use crate::trace;
+use crate::trace::{self, Kind, Span};
 
 /// The header of an answer that says its request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -27,6 +27,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What a server counts its requests with, and whose word about a request's id it believes at once.
 #[derive(Debug, Clone)]
 pub struct Observer {
+    /// Whose they are: `central` or `node`.
+    pub role: &'static str,
     /// The networks of trusted proxies.
     pub trusted: Vec<IpNet>,
     /// What is counted.
@@ -63,9 +65,9 @@ pub async fn observe(
             trace::continue_callers();
         }
         // In here, as it may be another's since.
-        (next.call(request).await, trace::current())
+        (next.call(request).await, trace::current(), trace::parent())
     };
-    let (result, traced) = trace::Request::new(offered).scope(answering).await;
+    let (result, traced, parent) = trace::Request::new(offered).scope(answering).await;
     let status = match &result {
         Ok(response) => response.status(),
         Err(error) => error.as_response_error().status_code(),
@@ -80,12 +82,15 @@ pub async fn observe(
         response.headers_mut().insert(REQUEST_ID, id);
     }
     // Finding the route costs more than the request does where it is not asked for.
-    let is_logged = status.is_server_error() || tracing::enabled!(tracing::Level::DEBUG);
+    let is_logged = status.is_server_error()
+        || traced.is_some_and(|traced| traced.is_sampled)
+        || tracing::enabled!(tracing::Level::DEBUG);
     let line = is_logged.then(|| Line {
         method,
         route: response.request().match_pattern().unwrap_or_else(|| "none".to_owned()),
         status,
         started,
+        parent,
     });
     Ok(response.map_body(|_, body| Observed { body, traced, sent_bytes: 0, line, observer }))
 }
@@ -106,11 +111,28 @@ struct Line {
     route: String,
     status: StatusCode,
     started: Instant,
+    parent: Option<u64>,
 }
 
 impl Line {
+    fn span(self, of: TraceParent, role: &'static str) -> Span {
+        let Self { method, route, status, started, parent } = self;
+        let ended = SystemTime::now();
+        Span {
+            of,
+            parent,
+            role,
+            name: format!("{method} {route}"),
+            kind: Kind::Server,
+            started: ended.checked_sub(started.elapsed()).unwrap_or(ended),
+            ended,
+            texts: vec![("http.request.method", method.to_string()), ("http.route", route)],
+            status: Some(status.as_u16()),
+        }
+    }
+
     fn log(&self, sent_bytes: u64) {
-        let Self { method, route, status, started } = self;
+        let Self { method, route, status, started, .. } = self;
         let status = status.as_u16();
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if status >= 500 {
@@ -156,5 +178,8 @@ impl Drop for Observed {
     fn drop(&mut self) {
         let Some(line) = self.line.take() else { return };
         trace::within(self.traced, || line.log(self.sent_bytes));
+        if let Some(of) = self.traced {
+            trace::record(|| line.span(of, self.observer.role), of);
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::ledger::{
     VisibleBlob,
 };
 use crate::metrics::Metrics;
+use crate::trace;
 use crate::wire::node::PrepareAnswer;
 
 /// How an upload ended well.
@@ -117,10 +118,9 @@ impl Completion {
             .collect();
         let answering = self.membership.all_healthy().iter().map(|member| member.id).collect();
         let begun = Instant::now();
-        let decision = self
-            .ledger
-            .decide_upload(DecideUpload { upload, viewer, name, media_type, receipts, pieces, answering })
-            .await?;
+        let question = DecideUpload { upload, viewer, name, media_type, receipts, pieces, answering };
+        let deciding = self.ledger.decide_upload(question);
+        let decision = trace::timed("central", "ledger decide_upload", deciding).await?;
         self.metrics.decided(begun.elapsed().as_secs_f64());
         match decision {
             Decision::Stored(decided) => {
