@@ -55,3 +55,5 @@ mod upload;
 mod wasm;
 #[path = "system/ways.rs"]
 mod ways;
+#[path = "system/wire.rs"]
+mod wire;

@@ -19,7 +19,7 @@ use crate::tickets::{CallTicket, NodeKey, Operation, verify_receipt};
 use crate::wire::api::Problem;
 use crate::wire::cluster::{ProveAnswer, ProveRequest};
 use crate::wire::node::{CopyRequest, FinishRequest, PrepareAnswer};
-use crate::wire::{PROTOCOL, TICKET_HEADER};
+use crate::wire::{self, OtherVersion, PROTOCOL, TICKET_HEADER, Unread, speaks};
 
 pub use resumable::{Expected, ResumeTerms};
 
@@ -39,6 +39,9 @@ pub enum NodeError {
     /// It answered with a problem.
     #[error("the node answered {}: {}", .0.kind, .0.detail)]
     Refused(Problem),
+    /// It speaks another version.
+    #[error("the node's answer is not taken: {0}")]
+    Version(#[from] OtherVersion),
     /// Its answer is not what it has to be.
     #[error("the node's answer is wrong: {0}")]
     BadAnswer(&'static str),
@@ -64,7 +67,7 @@ impl NodeError {
     #[must_use]
     pub fn is_nodes_fault(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::BadAnswer(_) => true,
+            Self::Unreachable(_) | Self::BadAnswer(_) | Self::Version(_) => true,
             // A full disk and a full queue are no reason not to read from it.
             Self::Refused(problem) => problem.status >= 500 && problem.status != 507 && !self.is("busy"),
         }
@@ -256,7 +259,8 @@ impl NodeClient {
         receipt: PrepareAnswer,
     ) -> Result<PrepareAnswer, NodeError> {
         let pieces = receipt.digests.size.div_ceil(crate::domain::PIECE_BYTES);
-        if receipt.node != member.id || receipt.upload != upload || receipt.protocol != PROTOCOL {
+        speaks(receipt.protocol)?;
+        if receipt.node != member.id || receipt.upload != upload {
             return Err(NodeError::BadAnswer("the receipt is for something else"));
         }
         if receipt.pieces.len() as u64 != pieces {
@@ -297,5 +301,8 @@ async fn expect_success(answer: reqwest::Response) -> Result<Vec<u8>, NodeError>
 
 async fn read_json<T: DeserializeOwned>(answer: reqwest::Response) -> Result<T, NodeError> {
     let body = expect_success(answer).await?;
-    serde_json::from_slice(&body).map_err(|_| NodeError::BadAnswer("it cannot be read"))
+    wire::read(&body).map_err(|error| match error {
+        Unread::Version(version) => version.into(),
+        Unread::Unreadable(_) => NodeError::BadAnswer("it cannot be read"),
+    })
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use serde_json::Value;
 use url::Url;
 
 use crate::domain::{ClusterId, KeyId, NodeId, Timestamp};
@@ -25,6 +26,8 @@ pub struct Script {
     pub ledger_time: Timestamp,
     pub epoch: u64,
     pub outcome: OutcomeAnswer,
+    /// Whether it ignores what it does not know, as every central since 0.2, or refuses it.
+    pub reads_more: bool,
     /// What answers to beats say of newer keys.
     pub newer_key: Option<KeyId>,
     pub former_key_lives_ms: Option<u64>,
@@ -70,6 +73,7 @@ impl FakeCentral {
             ledger_time: Timestamp::from_millis(1_800_000_000_000),
             epoch: 3,
             outcome: OutcomeAnswer::Keep,
+            reads_more: false,
             newer_key: None,
             former_key_lives_ms: None,
             loses_joins: false,
@@ -152,6 +156,13 @@ fn join(root: &SigningRoot, script: &mut Script, body: &[u8]) -> HttpResponse {
     })
 }
 
+/// Whether a beat has no field but those that a central of 0.1 knows.
+fn is_of_0_1(beat: &[u8]) -> bool {
+    let known: Value = serde_json::from_str(include_str!("../../tests/wire/v1/heartbeat.json")).unwrap();
+    let beat: Value = serde_json::from_slice(beat).unwrap();
+    beat.as_object().unwrap().keys().all(|field| known.get(field).is_some())
+}
+
 fn signed(
     root: &SigningRoot,
     script: &mut Script,
@@ -169,6 +180,9 @@ fn signed(
     }
     let answer = match call {
         "heartbeat" => {
+            if !script.reads_more && !is_of_0_1(body) {
+                return HttpResponse::BadRequest().finish();
+            }
             script.beats.push(serde_json::from_slice(body).unwrap());
             let (ledger_time, epoch) = (script.ledger_time, script.epoch);
             serde_json::to_vec(&HeartbeatAnswer {
@@ -176,6 +190,7 @@ fn signed(
                 ledger_time,
                 epoch,
                 counted: true,
+                reads_more: script.reads_more,
                 newer_key: script.newer_key,
                 former_key_lives_ms: script.former_key_lives_ms,
             })

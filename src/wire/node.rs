@@ -51,7 +51,6 @@ pub struct PrepareAnswer {
 
 /// Fill a session from another node's prepared one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct CopyRequest {
     /// [`super::PROTOCOL`].
     pub protocol: u32,
@@ -75,7 +74,6 @@ pub struct OffsetAnswer {
 
 /// Prepare a resumable session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PrepareRequest {
     /// [`super::PROTOCOL`].
     pub protocol: u32,
@@ -91,7 +89,6 @@ pub struct PrepareRequest {
 
 /// Make a resumable session, and fill it from another node's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct FillRequest {
     /// [`super::PROTOCOL`].
     pub protocol: u32,
@@ -105,7 +102,6 @@ pub struct FillRequest {
 
 /// Put a prepared session's bytes at their final path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct FinishRequest {
     /// [`super::PROTOCOL`].
     pub protocol: u32,
@@ -119,7 +115,6 @@ pub struct FinishRequest {
 
 /// A file's record, as nodes keep it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct FileOnBlob {
     /// Its id.
     pub id: FileId,

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::common::{ApiError, Document, ProblemKind, read_document};
 use crate::service::central::control::{Control, ControlError, Signed, SignedAnswer};
 use crate::wire::cluster::{ChallengeAnswer, ChallengeRequest, JoinAnswer, JoinRequest};
-use crate::wire::{KEY_HEADER, NODE_HEADER, SIGNATURE_HEADER};
+use crate::wire::{self, KEY_HEADER, NODE_HEADER, SIGNATURE_HEADER};
 
 /// The most bytes of a signed call's body.
 const MAX_BODY_BYTES: usize = 64 << 10;
@@ -25,16 +27,22 @@ pub fn configure(config: &mut web::ServiceConfig, control: Arc<Control>) {
 
 async fn challenge(
     control: web::Data<Control>,
-    Document(request): Document<ChallengeRequest>,
+    Document(request): Document<Value>,
 ) -> Result<web::Json<ChallengeAnswer>, ApiError> {
-    Ok(web::Json(control.challenge(&request)?))
+    Ok(web::Json(control.challenge(&message::<ChallengeRequest>(request)?)?))
 }
 
 async fn join(
     control: web::Data<Control>,
-    Document(request): Document<JoinRequest>,
+    Document(request): Document<Value>,
 ) -> Result<web::Json<JoinAnswer>, ApiError> {
-    Ok(web::Json(control.join(&request).await?))
+    Ok(web::Json(control.join(&message::<JoinRequest>(request)?).await?))
+}
+
+/// A message, of our version of the protocol.
+fn message<T: DeserializeOwned>(document: Value) -> Result<T, ApiError> {
+    let body = serde_json::to_vec(&document).unwrap_or_default();
+    wire::read(&body).map_err(|error| ApiError::new(ProblemKind::BadRequest, error.to_string()))
 }
 
 /// Every call that is signed with the node's own key.
@@ -74,7 +82,7 @@ impl From<ControlError> for ApiError {
     fn from(error: ControlError) -> Self {
         let kind = match error {
             ControlError::Ledger(error) => return error.into(),
-            ControlError::Protocol | ControlError::Invalid(_) => ProblemKind::BadRequest,
+            ControlError::Protocol(_) | ControlError::Invalid(_) => ProblemKind::BadRequest,
             ControlError::OtherCluster | ControlError::Forbidden(_) | ControlError::UnknownKey { .. } => {
                 ProblemKind::Forbidden
             }

@@ -13,9 +13,9 @@ use super::{ApiError, ProblemKind};
 use crate::api::common::{only, read, read_document};
 use crate::domain::{Sha1, UploadId};
 use crate::service::node::{INVENTORY_PAGE, NodeService, PartStart};
-use crate::wire::TICKET_HEADER;
 use crate::wire::cluster::{ProveAnswer, ProveRequest};
 use crate::wire::node::{Inventory, NodeStatus, OffsetAnswer, PrepareAnswer};
+use crate::wire::{self, TICKET_HEADER};
 
 /// The most bytes of a call's document: a finish carries a blob's files.
 const MAX_DOCUMENT_BYTES: usize = 4 << 20;
@@ -173,8 +173,8 @@ async fn status(service: Service) -> Result<web::Json<NodeStatus>, ApiError> {
 
 async fn prove(service: Service, body: web::Payload) -> Result<web::Json<ProveAnswer>, ApiError> {
     let body = read_document(body, MAX_DOCUMENT_BYTES).await?;
-    let request: ProveRequest = serde_json::from_slice(&body)
-        .map_err(|_| ApiError::new(ProblemKind::BadRequest, "the call's body cannot be read"))?;
+    let request: ProveRequest =
+        wire::read(&body).map_err(|error| ApiError::new(ProblemKind::BadRequest, error.to_string()))?;
     Ok(web::Json(service.prove(&request)?))
 }
 

@@ -10,7 +10,7 @@ impl From<NodeError> for ApiError {
             NodeError::Ticket(TicketError::Forbidden) => ProblemKind::Forbidden,
             NodeError::NotReady => ProblemKind::Unavailable,
             NodeError::Busy => ProblemKind::Busy,
-            NodeError::BadRequest(_) => ProblemKind::BadRequest,
+            NodeError::BadRequest(_) | NodeError::Version(_) => ProblemKind::BadRequest,
             NodeError::Interrupted => ProblemKind::Incomplete,
             NodeError::Stalled => ProblemKind::Timeout,
             NodeError::TakenOver => ProblemKind::Conflict,

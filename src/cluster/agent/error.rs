@@ -3,6 +3,7 @@
 use crate::cluster::identity::IdentityError;
 use crate::domain::ClusterId;
 use crate::tickets;
+use crate::wire::OtherVersion;
 
 /// What keeps a node from speaking with its cluster.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum AgentError {
     /// An answer that is not central's, or not one that can be read.
     #[error("central's answer is not taken: {0}")]
     BadAnswer(&'static str),
+    /// Central speaks another version.
+    #[error("central's answer is not taken: {0}")]
+    Version(#[from] OtherVersion),
     /// The data folder is another cluster's.
     #[error("this node belongs to cluster {ours}; central is of cluster {theirs}")]
     ForeignCluster {

@@ -24,7 +24,7 @@ use crate::wire::cluster::{
     Activity, ChallengeAnswer, ChallengeRequest, ConfirmRequest, Heartbeat, HeartbeatAnswer, JoinAnswer,
     JoinRequest, OutcomeAnswer, OutcomeRequest,
 };
-use crate::wire::{KEY_HEADER, NODE_HEADER, PROTOCOL, SIGNATURE_HEADER};
+use crate::wire::{self, KEY_HEADER, NODE_HEADER, PROTOCOL, SIGNATURE_HEADER, Unread, speaks};
 
 pub use error::AgentError;
 
@@ -387,9 +387,7 @@ impl Agent {
             }
         };
         let answer: HeartbeatAnswer = self.signed("heartbeat", &beat).await?;
-        if answer.protocol != PROTOCOL {
-            return Err(AgentError::BadAnswer("it speaks another version of the protocol"));
-        }
+        speaks(answer.protocol)?;
         self.clock.learn(answer.ledger_time);
         self.state().heard = Some(answer.ledger_time);
         self.see_epoch(answer.epoch).await?;
@@ -525,5 +523,8 @@ fn encode(value: &impl Serialize) -> Result<Vec<u8>, AgentError> {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, AgentError> {
-    serde_json::from_slice(body).map_err(|_| AgentError::BadAnswer("it cannot be read"))
+    wire::read(body).map_err(|error| match error {
+        Unread::Version(version) => version.into(),
+        Unread::Unreadable(_) => AgentError::BadAnswer("it cannot be read"),
+    })
 }

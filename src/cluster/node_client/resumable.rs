@@ -11,7 +11,7 @@ use crate::cluster::membership::Member;
 use crate::domain::{Sha1, Sha256, Timestamp, UploadId};
 use crate::tickets::{CallTicket, Operation};
 use crate::wire::node::{FillRequest, OffsetAnswer, PrepareAnswer, PrepareRequest};
-use crate::wire::{PROTOCOL, TICKET_HEADER};
+use crate::wire::{PROTOCOL, TICKET_HEADER, speaks};
 
 /// What a resumable session on a node may take, and how long it lives between two calls.
 #[derive(Debug, Clone, Copy)]
@@ -173,9 +173,6 @@ fn terms_ticket(member: &Member, upload: UploadId, terms: ResumeTerms, now: Time
 
 async fn read_offset(answer: reqwest::Response) -> Result<u64, NodeError> {
     let answer: OffsetAnswer = read_json(answer).await?;
-    if answer.protocol == PROTOCOL {
-        Ok(answer.offset)
-    } else {
-        Err(NodeError::BadAnswer("it speaks another version of the protocol"))
-    }
+    speaks(answer.protocol)?;
+    Ok(answer.offset)
 }

@@ -14,11 +14,11 @@ use crate::domain::{KeyId, NodeId, Timestamp};
 use crate::ledger::{Ledger, LedgerError, NodeRecord, SessionOutcome};
 use crate::tickets::{JoinSecret, NodeKey, Rotating, SigningRoot, seal_key, sign_answer, verify_call};
 use crate::trace;
-use crate::wire::PROTOCOL;
 use crate::wire::cluster::{
     ChallengeAnswer, ChallengeRequest, ConfirmRequest, Heartbeat, HeartbeatAnswer, JoinAnswer, JoinRequest,
     OutcomeAnswer, OutcomeRequest,
 };
+use crate::wire::{self, OtherVersion, PROTOCOL, Unread, speaks};
 
 /// A challenge is to be answered within this.
 const CHALLENGE_LIFE: Duration = Duration::from_secs(60);
@@ -31,8 +31,8 @@ const RECORD_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// It does not speak our protocol.
-    #[error("this central speaks cluster protocol {PROTOCOL}: use a build that does, too")]
-    Protocol,
+    #[error(transparent)]
+    Protocol(#[from] OtherVersion),
     /// It belongs to another cluster.
     #[error("the node belongs to another cluster")]
     OtherCluster,
@@ -122,9 +122,7 @@ impl Control {
     /// # Errors
     /// [`ControlError::Protocol`].
     pub fn challenge(&self, request: &ChallengeRequest) -> Result<ChallengeAnswer, ControlError> {
-        if request.protocol != PROTOCOL {
-            return Err(ControlError::Protocol);
-        }
+        speaks(request.protocol)?;
         let now = self.ledger.now().as_millis();
         Ok(ChallengeAnswer {
             protocol: PROTOCOL,
@@ -139,9 +137,7 @@ impl Control {
     /// # Errors
     /// [`ControlError`].
     pub async fn join(&self, request: &JoinRequest) -> Result<JoinAnswer, ControlError> {
-        if request.protocol != PROTOCOL {
-            return Err(ControlError::Protocol);
-        }
+        speaks(request.protocol)?;
         let JoinRequest { node, node_nonce, central_nonce, .. } = request;
         let cluster = self.ledger.cluster().cluster_id;
         let life = i64::try_from(CHALLENGE_LIFE.as_millis()).unwrap_or(i64::MAX);
@@ -208,8 +204,10 @@ impl Control {
     }
 
     fn read<T: serde::de::DeserializeOwned>(signed: Signed<'_>) -> Result<T, ControlError> {
-        serde_json::from_slice(signed.body)
-            .map_err(|error| ControlError::Invalid(format!("the call cannot be read: {error}")))
+        wire::read(signed.body).map_err(|error| match error {
+            Unread::Version(version) => version.into(),
+            Unread::Unreadable(error) => ControlError::Invalid(format!("the call cannot be read: {error}")),
+        })
     }
 
     /// Counts a node as healthy, once its key was proved at the address it names.
@@ -219,9 +217,7 @@ impl Control {
     pub async fn heartbeat(&self, signed: Signed<'_>, peer: IpAddr) -> Result<SignedAnswer, ControlError> {
         let key = self.verify(signed)?;
         let beat: Heartbeat = Self::read(signed)?;
-        if beat.protocol != PROTOCOL {
-            return Err(ControlError::Protocol);
-        }
+        speaks(beat.protocol)?;
         let cluster = self.ledger.cluster();
         if beat.cluster != cluster.cluster_id || beat.node != signed.node {
             return Err(ControlError::OtherCluster);
@@ -255,6 +251,7 @@ impl Control {
                 ledger_time: self.ledger.now(),
                 epoch: cluster.epoch,
                 counted,
+                reads_more: true,
                 newer_key,
                 former_key_lives_ms: Some(
                     u64::try_from(self.rules.link_life.as_millis()).unwrap_or(u64::MAX),
@@ -359,9 +356,7 @@ impl Control {
     pub async fn outcome(&self, signed: Signed<'_>) -> Result<SignedAnswer, ControlError> {
         let key = self.verify(signed)?;
         let request: OutcomeRequest = Self::read(signed)?;
-        if request.protocol != PROTOCOL {
-            return Err(ControlError::Protocol);
-        }
+        speaks(request.protocol)?;
         let outcome = self
             .ledger
             .session_outcome(request.upload, signed.node, request.sha1, request.decide_before)
@@ -383,9 +378,7 @@ impl Control {
     pub async fn confirm(&self, signed: Signed<'_>) -> Result<SignedAnswer, ControlError> {
         let key = self.verify(signed)?;
         let request: ConfirmRequest = Self::read(signed)?;
-        if request.protocol != PROTOCOL {
-            return Err(ControlError::Protocol);
-        }
+        speaks(request.protocol)?;
         self.ledger.confirm_replica(request.sha1, signed.node, request.generation).await?;
         Self::answer(&key, signed, &serde_json::json!({ "protocol": PROTOCOL }))
     }

@@ -2,6 +2,7 @@
 
 use crate::blobs::BlobError;
 use crate::tickets::TicketError;
+use crate::wire::OtherVersion;
 
 /// Why a node does not do what it is asked.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,9 @@ pub enum NodeError {
     /// The request cannot be read.
     #[error("{0}")]
     BadRequest(&'static str),
+    /// The caller speaks another version.
+    #[error(transparent)]
+    Version(#[from] OtherVersion),
     /// The sender's connection ended before the upload did.
     #[error("the connection ended before the upload was complete")]
     Interrupted,

@@ -31,9 +31,9 @@ use crate::domain::{Label, NodeId, Sha1, Timestamp, UploadId};
 use crate::metrics::{NodeMetrics, NodeStanding};
 use crate::tickets::{CallTicket, NodeKey, Operation};
 use crate::trace;
-use crate::wire::PROTOCOL;
 use crate::wire::cluster::{ProveAnswer, ProveRequest};
 use crate::wire::node::{Inventory, InventoryBlob, NodeStatus};
+use crate::wire::{PROTOCOL, speaks};
 
 use super::turns::Turns;
 pub use crate::blobs::BlobError as StoreError;
@@ -309,7 +309,8 @@ impl NodeService {
     /// [`NodeError::Ticket`] when another node is asked for; [`NodeError::NotReady`] before
     /// this one has a key.
     pub fn prove(&self, request: &ProveRequest) -> Result<ProveAnswer> {
-        if request.node != self.parts.node || request.protocol != PROTOCOL || request.nonce.len() != 64 {
+        speaks(request.protocol)?;
+        if request.node != self.parts.node || request.nonce.len() != 64 {
             return Err(TicketError::Forbidden.into());
         }
         let keys = self.parts.keys.get();

@@ -21,8 +21,8 @@ use crate::domain::{Sha1, UploadId};
 use crate::service::turns::Waiting;
 use crate::tickets::{CallTicket, Operation};
 use crate::trace;
-use crate::wire::PROTOCOL;
 use crate::wire::node::{FillRequest, OffsetAnswer, PrepareAnswer, PrepareRequest};
+use crate::wire::{PROTOCOL, speaks};
 
 /// So many chunks wait between a connection and the task that writes; each is what the socket
 /// gave at once.
@@ -270,14 +270,6 @@ fn options(ticket: &CallTicket) -> SessionOptions {
 
 const fn answer(offset: u64) -> OffsetAnswer {
     OffsetAnswer { protocol: PROTOCOL, offset }
-}
-
-fn speaks(protocol: u32) -> Result<()> {
-    if protocol == PROTOCOL {
-        Ok(())
-    } else {
-        Err(NodeError::BadRequest("this version of the protocol is not spoken here"))
-    }
 }
 
 /// The first so many bytes of a stream; an error where it has fewer.

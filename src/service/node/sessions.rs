@@ -19,7 +19,7 @@ use crate::domain::{Timestamp, UploadId, copy_time};
 use crate::tickets::{CallTicket, NodeKey, Operation, receipt_mac};
 use crate::trace;
 use crate::wire::node::{CopyRequest, FileOnBlob, FinishRequest, PrepareAnswer};
-use crate::wire::{PROTOCOL, TICKET_HEADER};
+use crate::wire::{self, PROTOCOL, TICKET_HEADER, Unread, speaks};
 
 /// Another node has so long to begin its answer.
 const SOURCE_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
@@ -54,9 +54,7 @@ impl NodeService {
     pub async fn copy(&self, ticket: Option<&str>, upload: UploadId, body: &[u8]) -> Result<PrepareAnswer> {
         let ticket = self.permit_body(ticket, Operation::Write, Some(upload), body)?;
         let request: CopyRequest = read_request(body)?;
-        if request.protocol != PROTOCOL {
-            return Err(NodeError::BadRequest("this version of the protocol is not spoken here"));
-        }
+        speaks(request.protocol)?;
         let url = source_url(&request.source, upload)?;
         if request.digests.size > ticket.limit_bytes {
             return Err(BlobError::TooLong.into());
@@ -222,9 +220,7 @@ impl NodeService {
 
     pub(super) async fn finish_session(&self, upload: UploadId, request: FinishRequest) -> Result<()> {
         let FinishRequest { protocol, sha1, generation, files } = request;
-        if protocol != PROTOCOL {
-            return Err(NodeError::BadRequest("this version of the protocol is not spoken here"));
-        }
+        speaks(protocol)?;
         let files = files.into_iter().map(describe).collect();
         Ok(self.store().finish(upload, sha1, generation, files).await?)
     }
@@ -250,7 +246,10 @@ fn describe(file: FileOnBlob) -> DescribedFile {
 }
 
 pub(super) fn read_request<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body).map_err(|_| NodeError::BadRequest("the call's body cannot be read"))
+    wire::read(body).map_err(|error| match error {
+        Unread::Version(version) => version.into(),
+        Unread::Unreadable(_) => NodeError::BadRequest("the call's body cannot be read"),
+    })
 }
 
 /// Where the other node's session is read: `http`, an address and a port, nothing else.
