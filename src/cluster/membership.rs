@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::domain::{Label, NodeId, Place, Timestamp, UploadId};
 use crate::tickets::NodeKey;
 use crate::wire::cluster::Activity;
+use crate::wire::node::TlsAddress;
 
 /// A node is healthy this long after a beat, unless a call to it failed since.
 pub const HEALTHY_FOR: Duration = Duration::from_secs(15);
@@ -31,6 +32,10 @@ pub struct Member {
     pub public_url: url::Url,
     /// Where central reaches it; its key was proved there.
     pub address: SocketAddr,
+    /// Where it takes calls by TLS; then no other call is made.
+    pub tls: Option<TlsAddress>,
+    /// It ignores what it does not know.
+    pub reads_more: bool,
     /// Its build.
     pub version: Label,
     /// Bytes of its filesystem.
@@ -149,6 +154,8 @@ mod tests {
             failure_domain: Label::parse("toronto").unwrap(),
             public_url: "http://127.0.0.1:1".parse().unwrap(),
             address: "127.0.0.1:1".parse().unwrap(),
+            tls: None,
+            reads_more: true,
             version: Label::parse("0.1.0").unwrap(),
             total_bytes: 1,
             free_bytes: 1,

@@ -2,20 +2,19 @@
 
 mod resumable;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use reqwest::{RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 use tokio_util::context::TokioContext;
 
-use super::http::traced;
+use super::http::{ClusterHttp, traced};
 use super::membership::Member;
-use crate::domain::{NodeId, Timestamp, UploadId};
-use crate::tickets::{CallTicket, NodeKey, Operation, verify_receipt};
+use crate::domain::{Timestamp, UploadId};
+use crate::tickets::{CallTicket, Operation, verify_receipt};
 use crate::wire::api::Problem;
 use crate::wire::cluster::{ProveAnswer, ProveRequest};
 use crate::wire::node::{CopyRequest, FinishRequest, PrepareAnswer};
@@ -81,7 +80,14 @@ impl From<reqwest::Error> for NodeError {
         while let Some(inner) = cause.source() {
             cause = inner;
         }
-        Self::Unreachable(cause.to_string())
+        let mut cause = cause.to_string();
+        if cause.contains("certificate") {
+            cause.push_str(
+                ". It must be for the host of the node's public_url, and of an authority that this machine believes: \
+                 the usual ones, and those of `cluster.ca_file`",
+            );
+        }
+        Self::Unreachable(cause)
     }
 }
 
@@ -97,7 +103,7 @@ pub struct WriteLimits {
 /// Calls nodes.
 #[derive(Debug, Clone)]
 pub struct NodeClient {
-    http: reqwest::Client,
+    http: ClusterHttp,
     /// Where connections live. A server's thread that called one into being may end before the others,
     /// as at a stop, and what lives on it would end with it.
     runtime: Handle,
@@ -106,18 +112,19 @@ pub struct NodeClient {
 }
 
 impl NodeClient {
-    /// With the cluster's HTTP client ([`super::http::http_client`]); connections live on this runtime.
+    /// With the cluster's HTTP clients; connections live on this runtime.
     #[must_use]
-    pub fn new(http: reqwest::Client, patience: Duration) -> Self {
-        Self { http, runtime: Handle::current(), patience }
+    pub fn new(http: impl Into<ClusterHttp>, patience: Duration) -> Self {
+        Self { http: http.into(), runtime: Handle::current(), patience }
     }
 
     async fn send(&self, call: RequestBuilder) -> Result<Response, reqwest::Error> {
         TokioContext::new(traced(call).send(), self.runtime.clone()).await
     }
 
-    fn url(address: SocketAddr, path: &str) -> String {
-        format!("http://{address}/n/v1/{path}")
+    fn call(&self, method: Method, member: &Member, path: &str) -> Result<RequestBuilder, NodeError> {
+        let (http, base) = self.http.reach(member.address, member.tls.as_ref())?;
+        Ok(http.request(method, format!("{base}/n/v1/{path}")))
     }
 
     /// Makes a session, sends it the whole body and has it prepared.
@@ -140,8 +147,7 @@ impl NodeClient {
     {
         let ticket = Self::write_ticket(member, upload, limits, now);
         let call = self
-            .http
-            .put(Self::url(member.address, &format!("sessions/{upload}")))
+            .call(Method::PUT, member, &format!("sessions/{upload}"))?
             .header(TICKET_HEADER, ticket.sign(&member.key))
             .body(reqwest::Body::wrap_stream(body));
         let answer = self.send(call).await?;
@@ -168,14 +174,15 @@ impl NodeClient {
         let request = CopyRequest {
             protocol: PROTOCOL,
             source: format!("http://{}", source.address),
+            // A node of 0.1 refuses what it does not know.
+            source_tls: source.tls.clone().filter(|_| member.reads_more),
             source_ticket: read.sign(&source.key),
             digests: receipt.digests,
         };
         let body = to_json(&request)?;
         let ticket = Self::write_ticket(member, upload, limits, now).with_body(&body);
         let call = self
-            .http
-            .post(Self::url(member.address, &format!("sessions/{upload}/copy")))
+            .call(Method::POST, member, &format!("sessions/{upload}/copy"))?
             .header(TICKET_HEADER, ticket.sign(&member.key))
             .header("content-type", "application/json")
             .timeout(within)
@@ -200,8 +207,7 @@ impl NodeClient {
             CallTicket::new(Operation::Finish, member.id, Some(upload), now.saturating_add(TICKET_LIFE))
                 .with_body(&body);
         let call = self
-            .http
-            .post(Self::url(member.address, &format!("sessions/{upload}/finish")))
+            .call(Method::POST, member, &format!("sessions/{upload}/finish"))?
             .header(TICKET_HEADER, ticket.sign(&member.key))
             .header("content-type", "application/json")
             .timeout(self.patience)
@@ -218,26 +224,25 @@ impl NodeClient {
         let ticket =
             CallTicket::new(Operation::Abort, member.id, Some(upload), now.saturating_add(TICKET_LIFE));
         let call = self
-            .http
-            .delete(Self::url(member.address, &format!("sessions/{upload}")))
+            .call(Method::DELETE, member, &format!("sessions/{upload}"))?
             .header(TICKET_HEADER, ticket.sign(&member.key))
             .timeout(self.patience);
         let answer = self.send(call).await?;
         expect_success(answer).await.map(drop)
     }
 
-    /// Checks that the node with this key is at this address.
+    /// Checks that the node with this key is where it says.
     ///
     /// # Errors
     /// [`NodeError`], when it is not.
-    pub async fn prove(&self, address: SocketAddr, node: NodeId, key: &NodeKey) -> Result<(), NodeError> {
+    pub async fn prove(&self, member: &Member) -> Result<(), NodeError> {
         // An upload id is 128 random bits; two make the nonce.
         let nonce = format!("{}{}", UploadId::random(), UploadId::random());
-        let request = ProveRequest { protocol: PROTOCOL, node, nonce };
-        let call = self.http.post(Self::url(address, "prove")).timeout(Duration::from_secs(5)).json(&request);
+        let request = ProveRequest { protocol: PROTOCOL, node: member.id, nonce };
+        let call = self.call(Method::POST, member, "prove")?.timeout(Duration::from_secs(5)).json(&request);
         let answer = self.send(call).await?;
         let answer: ProveAnswer = read_json(answer).await?;
-        if key.is_address_proof(node, &request.nonce, &answer.proof) {
+        if member.key.is_address_proof(member.id, &request.nonce, &answer.proof) {
             Ok(())
         } else {
             Err(NodeError::BadAnswer("another node answers at this address"))

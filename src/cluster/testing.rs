@@ -28,6 +28,8 @@ pub struct Script {
     pub outcome: OutcomeAnswer,
     /// Whether it ignores what it does not know, as every central since 0.2, or refuses it.
     pub reads_more: bool,
+    /// Refuses beats, without a signature.
+    pub refuses_beats: bool,
     /// What answers to beats say of newer keys.
     pub newer_key: Option<KeyId>,
     pub former_key_lives_ms: Option<u64>,
@@ -74,6 +76,7 @@ impl FakeCentral {
             epoch: 3,
             outcome: OutcomeAnswer::Keep,
             reads_more: false,
+            refuses_beats: false,
             newer_key: None,
             former_key_lives_ms: None,
             loses_joins: false,
@@ -180,7 +183,7 @@ fn signed(
     }
     let answer = match call {
         "heartbeat" => {
-            if !script.reads_more && !is_of_0_1(body) {
+            if script.refuses_beats || (!script.reads_more && !is_of_0_1(body)) {
                 return HttpResponse::BadRequest().finish();
             }
             script.beats.push(serde_json::from_slice(body).unwrap());

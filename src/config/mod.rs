@@ -53,6 +53,8 @@ pub struct CentralConfig {
     pub signing_root: Secret<SigningRoot>,
     /// A node's internal address must lie in one of these.
     pub networks: Vec<IpNet>,
+    /// Authorities that are believed beside the usual ones, in calls inside the cluster; PEM.
+    pub ca_file: Option<PathBuf>,
     /// A GeoIP database to use instead of the one inside the binary.
     pub geoip: Option<PathBuf>,
     /// Its word about private addresses counts, too.
@@ -86,6 +88,10 @@ pub struct NodeConfig {
     pub data: PathBuf,
     /// Where central is: http(s), host and port only.
     pub central_url: Url,
+    /// Authorities that are believed beside the usual ones, in calls inside the cluster; PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Whether the cluster's own calls come by TLS, where the node has it.
+    pub cluster_tls: bool,
     /// Proves the right to become a node; central's.
     pub join_secret: Secret<JoinSecret>,
     /// Where it stands.

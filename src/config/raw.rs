@@ -95,6 +95,7 @@ layer! {
         signing_root: Option<String>,
         signing_root_file: Option<PathBuf>,
         networks: Option<Vec<String>>,
+        ca_file: Option<PathBuf>,
     }
 }
 
@@ -141,6 +142,8 @@ layer! {
     RawNodeCluster {
         join_secret: Option<String>,
         join_secret_file: Option<PathBuf>,
+        ca_file: Option<PathBuf>,
+        tls: Option<bool>,
     }
 }
 

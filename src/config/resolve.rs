@@ -80,6 +80,7 @@ pub(super) fn central(raw: RawCentral, missing: Missing) -> Result<CentralConfig
     let limits = limits(&raw.limits.0)?;
 
     let cluster = raw.cluster.0;
+    let ca_file = cluster.ca_file.map(|path| path_of("cluster.ca_file", path)).transpose()?;
     let signing_root = match secret::given(&SIGNING_ROOT, cluster.signing_root, cluster.signing_root_file)? {
         Some(given) => given,
         None if missing == Missing::IsMade => secret::kept_signing_root(&data)?,
@@ -100,6 +101,7 @@ pub(super) fn central(raw: RawCentral, missing: Missing) -> Result<CentralConfig
         join_secret,
         signing_root,
         networks,
+        ca_file,
         geoip,
         geoip_private,
         trusted_proxies,
@@ -129,6 +131,8 @@ pub(super) fn node(raw: RawNode) -> Result<NodeConfig, ConfigError> {
     let stop = stop(&raw.stop.0)?;
     let internal_address = raw.internal_address.as_deref().map(internal_address).transpose()?;
     let cluster = raw.cluster.0;
+    let ca_file = cluster.ca_file.map(|path| path_of("cluster.ca_file", path)).transpose()?;
+    let cluster_tls = cluster.tls.unwrap_or(true);
     let limits = node_limits(&raw.limits.0)?;
     let join_secret = match secret::given(&JOIN_SECRET, cluster.join_secret, cluster.join_secret_file)? {
         Some(given) => given,
@@ -148,6 +152,8 @@ pub(super) fn node(raw: RawNode) -> Result<NodeConfig, ConfigError> {
         public_url,
         data,
         central_url,
+        ca_file,
+        cluster_tls,
         join_secret,
         place,
         failure_domain,

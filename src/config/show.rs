@@ -1,5 +1,6 @@
 //! A configuration as a file that would say all of it, without its secrets.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -33,11 +34,15 @@ impl CentralConfig {
             ("stop", Value::Table(stop(self.stop))),
             (
                 "cluster",
-                Value::Table(table([
-                    ("join_secret", text(HIDDEN)),
-                    ("signing_root", text(HIDDEN)),
-                    ("networks", networks(&self.networks)),
-                ])),
+                Value::Table(table(
+                    [
+                        ("join_secret", text(HIDDEN)),
+                        ("signing_root", text(HIDDEN)),
+                        ("networks", networks(&self.networks)),
+                    ]
+                    .into_iter()
+                    .chain(ca_file(self.ca_file.as_deref())),
+                )),
             ),
             (
                 "limits",
@@ -81,7 +86,14 @@ impl NodeConfig {
         keys.extend([
             ("reserve_bytes", number(self.reserve_bytes)),
             ("stop", Value::Table(stop(self.stop))),
-            ("cluster", Value::Table(table([("join_secret", text(HIDDEN))]))),
+            (
+                "cluster",
+                Value::Table(table(
+                    [("join_secret", text(HIDDEN)), ("tls", Value::Boolean(self.cluster_tls))]
+                        .into_iter()
+                        .chain(ca_file(self.ca_file.as_deref())),
+                )),
+            ),
             (
                 "limits",
                 Value::Table(table([
@@ -135,6 +147,10 @@ fn access(given: &Access) -> Table {
         ("read", text(given.read)),
         ("explain", text(given.explain)),
     ])
+}
+
+fn ca_file(given: Option<&Path>) -> Option<(&'static str, Value)> {
+    given.map(|path| ("ca_file", text(path.display())))
 }
 
 fn stop(given: Stop) -> Table {

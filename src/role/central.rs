@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::common::{
     Observer, PublicAddress, Secure, Site, SiteLimits, guard, is_for_people, observe, secure,
 };
-use crate::cluster::http::http_client;
+use crate::cluster::http::ClusterHttp;
 use crate::cluster::keys::SharedSecret;
 use crate::cluster::membership::Membership;
 use crate::cluster::node_client::NodeClient;
@@ -35,7 +35,7 @@ use crate::tasks::Workers;
 use crate::{api, web as pages};
 
 use super::secrets::SecretReload;
-use super::tls::{TlsError, TlsListener};
+use super::tls::{TlsError, TlsListener, authorities};
 use workers::{Absences, Expiring, Finishing, GeoReload};
 
 /// A short call to a node may take so long.
@@ -148,7 +148,8 @@ impl Central {
             None => GeoSource::embedded(),
         });
         let membership = Arc::new(Membership::default());
-        let nodes = NodeClient::new(http_client()?, CALL_PATIENCE);
+        let http = ClusterHttp::new(authorities(config.ca_file.as_deref())?)?;
+        let nodes = NodeClient::new(http, CALL_PATIENCE);
         let completion = Completion::new(
             Arc::clone(&ledger),
             Arc::clone(&membership),

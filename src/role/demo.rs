@@ -101,6 +101,7 @@ impl Demo {
             join_secret: join_secret.clone(),
             signing_root: kept_signing_root(&central_data)?,
             // Its nodes are here, whatever this machine's address is.
+            ca_file: None,
             networks: private_networks().into_iter().chain([IpNet::from(*listen)]).collect(),
             geoip: geoip.clone(),
             geoip_private: false,
@@ -128,6 +129,8 @@ impl Demo {
                 public_url: origin(local(&listener)?)?,
                 data: node_data(data, name),
                 central_url: origin(reachable(address))?,
+                ca_file: None,
+                cluster_tls: true,
                 join_secret: join_secret.clone(),
                 failure_domain: place.name.clone(),
                 place,

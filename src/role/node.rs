@@ -7,7 +7,7 @@
 #[path = "node_workers.rs"]
 mod workers;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::secrets::SecretReload;
-use super::tls::{TlsError, TlsListener};
+use super::tls::{TlsError, TlsListener, authorities};
 use crate::api;
 use crate::api::common::{Observer, Secure, observe, secure};
 use crate::blobs::{FolderStore, FolderStoreOptions, OpenError};
 use crate::cluster::agent::{Agent, AgentError, AgentOptions};
 use crate::cluster::clock::LedgerClock;
-use crate::cluster::http::http_client;
+use crate::cluster::http::ClusterHttp;
 use crate::cluster::identity::{Identity, IdentityError, IdentityFile};
 use crate::cluster::keys::{SharedKeys, SharedSecret};
 use crate::config::NodeConfig;
@@ -123,11 +123,13 @@ impl Node {
         let Self { config, listener, tls } = self;
         let port = listener.local_addr().map_err(NodeError::Server)?.port();
         raise_open_files();
-        let (keys, clock, http) = (SharedKeys::new(), LedgerClock::new(), http_client()?);
+        let (keys, clock) = (SharedKeys::new(), LedgerClock::new());
+        let http = ClusterHttp::new(authorities(config.ca_file.as_deref())?)?;
         let file = IdentityFile::new(&config.data);
         let join_secret = SharedSecret::new(config.join_secret.value.clone());
-        let options = agent_options(&config, port, join_secret.clone());
-        let agent = Arc::new(Agent::new(options, http.clone(), file, keys.clone(), clock.clone())?);
+        let mut options = agent_options(&config, port, join_secret.clone());
+        options.tls_port = tls.as_ref().and_then(|tls| tls_port(&config, tls));
+        let agent = Arc::new(Agent::new(options, http.plain().clone(), file, keys.clone(), clock.clone())?);
         let metrics = NodeMetrics::new()?;
         // Before it joins: a wrong secret can be put right while it tries.
         let mut watching = Workers::new();
@@ -244,6 +246,30 @@ async fn known_or_joined(agent: &Agent, stop: &CancellationToken) -> Result<Opti
     }
 }
 
+/// Where central and other nodes call by TLS: where it listens at the address that they call, with a
+/// certificate that can be checked there.
+fn tls_port(config: &NodeConfig, tls: &TlsListener) -> Option<u16> {
+    if !config.cluster_tls {
+        return None;
+    }
+    let listens = tls.socket().local_addr().ok()?;
+    let is_at = |ip: IpAddr| config.internal_address == Some(ip);
+    let is_there = listens.ip().is_unspecified() || is_at(listens.ip());
+    let is_named = match config.public_url.host() {
+        Some(url::Host::Ipv4(ip)) => is_at(ip.into()),
+        Some(url::Host::Ipv6(ip)) => is_at(ip.into()),
+        _ => true,
+    };
+    if is_there && is_named {
+        return Some(listens.port());
+    }
+    tracing::warn!(
+        "central and other nodes call this one without TLS: `tls.listen` has to be every address or \
+         `internal_address`, and `public_url` a name or that address"
+    );
+    None
+}
+
 fn agent_options(config: &NodeConfig, port: u16, join_secret: SharedSecret<JoinSecret>) -> AgentOptions {
     AgentOptions {
         central_url: config.central_url.clone(),
@@ -252,6 +278,7 @@ fn agent_options(config: &NodeConfig, port: u16, join_secret: SharedSecret<JoinS
         failure_domain: config.failure_domain.clone(),
         public_url: config.public_url.clone(),
         internal_port: port,
+        tls_port: None,
         internal_address: config.internal_address,
         version: version(),
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use tokio::time::Instant;
 
 use super::*;
+use crate::cluster::http::http_client;
 use crate::cluster::testing::{FakeCentral, join_secret};
 use crate::config::{NodeLimits, Secret, Stop};
 use crate::domain::Place;
@@ -17,6 +18,8 @@ fn config(central: &FakeCentral, data: &Path) -> NodeConfig {
         public_url: "http://127.0.0.1:1".parse().unwrap(),
         data: data.to_owned(),
         central_url: central.url.clone(),
+        ca_file: None,
+        cluster_tls: true,
         join_secret: Secret { value: join_secret().into(), file: None },
         failure_domain: place.name.clone(),
         place,

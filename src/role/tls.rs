@@ -62,6 +62,16 @@ pub enum TlsError {
     Protocol(#[from] rustls::Error),
 }
 
+/// The authorities that a file names; none where there is no file.
+pub(super) fn authorities(file: Option<&Path>) -> Result<Vec<reqwest::Certificate>, TlsError> {
+    let Some(path) = file else { return Ok(Vec::new()) };
+    let text = std::fs::read(path).map_err(|error| TlsError::Read { path: path.to_owned(), error })?;
+    match reqwest::Certificate::from_pem_bundle(&text) {
+        Ok(authorities) if !authorities.is_empty() => Ok(authorities),
+        _ => Err(TlsError::Pem { path: path.to_owned(), what: "certificate" }),
+    }
+}
+
 /// A listener that speaks TLS with the certificate of the moment.
 #[derive(Debug)]
 pub(super) struct TlsListener {

@@ -113,6 +113,12 @@ pub struct Heartbeat {
     /// It stops: it is not to be used from now on.
     #[serde(default)]
     pub goodbye: bool,
+    /// It ignores what it does not know.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reads_more: bool,
+    /// It takes calls by TLS, at this port, with a certificate for the host of `public_url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_port: Option<u16>,
 }
 
 /// What a node is doing at a heartbeat.

@@ -18,6 +18,8 @@
 //!
 //! Errors are problem documents ([`super::api::Problem`]); a client tells them apart by `type`.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
@@ -49,6 +51,15 @@ pub struct PrepareAnswer {
     pub receipt: String,
 }
 
+/// Where a node takes calls by TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsAddress {
+    /// What its certificate is for: the host of its public URL.
+    pub host: String,
+    /// Where it is connected to.
+    pub address: SocketAddr,
+}
+
 /// Fill a session from another node's prepared one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CopyRequest {
@@ -56,6 +67,9 @@ pub struct CopyRequest {
     pub protocol: u32,
     /// The other node, as `http://address:port`.
     pub source: String,
+    /// Where it takes calls by TLS: there and nowhere else it is read then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_tls: Option<TlsAddress>,
     /// Central's ticket for reading there.
     pub source_ticket: String,
     /// What will arrive.
@@ -94,6 +108,9 @@ pub struct FillRequest {
     pub protocol: u32,
     /// The other node, as `http://address:port`.
     pub source: String,
+    /// As in [`CopyRequest`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_tls: Option<TlsAddress>,
     /// Central's ticket for reading there.
     pub source_ticket: String,
     /// So many of its first bytes.

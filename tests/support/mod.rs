@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use cut::Cut;
+pub use process::LoggedProcess;
 use process::ServerProcess;
 
 /// The longest that anything here is waited for.
@@ -196,6 +197,7 @@ impl Cluster {
             join_secret: JOIN_SECRET.parse().unwrap(),
             signing_root: SIGNING_ROOT.parse().unwrap(),
             networks: vec!["127.0.0.0/8".parse().unwrap()],
+            ca_file: None,
             geoip: None,
             geoip_private: false,
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
@@ -262,6 +264,8 @@ impl Cluster {
             public_url: format!("http://{listen}").parse().unwrap(),
             data,
             central_url: self.base.parse().unwrap(),
+            ca_file: None,
+            cluster_tls: true,
             join_secret: JOIN_SECRET.parse().unwrap(),
             failure_domain: Label::parse(place.name.as_str()).unwrap(),
             place,

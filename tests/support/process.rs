@@ -1,8 +1,8 @@
 //! A central or a node in a process of its own, to be killed without a word.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -86,5 +86,50 @@ impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// A server in a process of its own, whose log is kept.
+pub struct LoggedProcess {
+    child: Child,
+    log: PathBuf,
+}
+
+impl LoggedProcess {
+    pub fn start(log: PathBuf, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_closeby"))
+            .args(arguments)
+            .env_clear()
+            .envs(variables.iter().copied())
+            .stdout(Stdio::null())
+            .stderr(File::options().create(true).append(true).open(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, log }
+    }
+
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    pub fn says(&self, words: &str) -> bool {
+        fs::read_to_string(&self.log).unwrap().contains(words)
+    }
+
+    pub async fn will_say(&self, words: &str) {
+        poll(words, || async { self.says(words).then_some(()) }).await;
+    }
+
+    pub async fn end(mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+        let child = std::cell::RefCell::new(&mut self.child);
+        poll("the process's end", || async { child.borrow_mut().try_wait().unwrap() }).await;
+    }
+}
+
+impl Drop for LoggedProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

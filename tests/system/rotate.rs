@@ -6,19 +6,18 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{content, location, poll};
+use crate::support::{LoggedProcess, content, location, poll};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_closeby");
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
@@ -29,54 +28,13 @@ fn free() -> SocketAddr {
     TcpListener::bind((HOST, 0)).unwrap().local_addr().unwrap()
 }
 
-/// A server in a process of its own, whose log is kept.
-struct Process {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Process {
-    fn start(log: PathBuf, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let child = Command::new(BINARY)
-            .args(arguments)
-            .env_clear()
-            .envs(variables.iter().copied())
-            .stdout(Stdio::null())
-            .stderr(File::options().create(true).append(true).open(&log).unwrap())
-            .spawn()
-            .unwrap();
-        Self { child, log }
-    }
-
-    fn says(&self, words: &str) -> bool {
-        fs::read_to_string(&self.log).unwrap().contains(words)
-    }
-
-    async fn will_say(&self, words: &str) {
-        poll(words, || async { self.says(words).then_some(()) }).await;
-    }
-
-    async fn end(mut self) {
-        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
-        let child = std::cell::RefCell::new(&mut self.child);
-        poll("the process's end", || async { child.borrow_mut().try_wait().unwrap() }).await;
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// A central and nodes that have their secrets in files.
 struct Servers {
     dir: TempDir,
     base: String,
     http: reqwest::Client,
-    central: Process,
-    nodes: Vec<(&'static str, Process)>,
+    central: LoggedProcess,
+    nodes: Vec<(&'static str, LoggedProcess)>,
 }
 
 impl Servers {
@@ -93,7 +51,7 @@ impl Servers {
         let data = dir.path().join("central");
         let arguments =
             ["central", "--listen", &address.to_string(), "--public-url", &base, "--place", "new-york"];
-        let central = Process::start(
+        let central = LoggedProcess::start(
             dir.path().join("central.log"),
             &[&arguments[..], &["--data", data.to_str().unwrap()]].concat(),
             &[("CLOSEBY_ACCESS__UPLOAD", "anyone")],
@@ -140,11 +98,11 @@ impl Servers {
         let arguments: Vec<&str> = std::iter::once("node").chain(options).collect();
         let host = HOST.to_string();
         let variables = [("CLOSEBY_RESERVE_BYTES", "0"), ("CLOSEBY_INTERNAL_ADDRESS", host.as_str())];
-        let node = Process::start(self.dir.path().join(format!("{place}.log")), &arguments, &variables);
+        let node = LoggedProcess::start(self.dir.path().join(format!("{place}.log")), &arguments, &variables);
         self.nodes.push((place, node));
     }
 
-    fn node(&self, place: &str) -> &Process {
+    fn node(&self, place: &str) -> &LoggedProcess {
         &self.nodes.iter().find(|(name, _)| *name == place).unwrap().1
     }
 
@@ -279,7 +237,7 @@ async fn the_signing_root_is_changed_while_people_upload_and_download() {
 
     change("retire", &file);
     poll("the former root's end", || async {
-        let log = fs::read_to_string(&servers.central.log).unwrap();
+        let log = fs::read_to_string(servers.central.log()).unwrap();
         log.contains("beside_a_former_one=false").then_some(())
     })
     .await;
@@ -299,7 +257,7 @@ async fn the_signing_root_is_changed_while_people_upload_and_download() {
     servers.central.will_say("every node has its key of the new signing root").await;
     change("retire", &file);
     poll("the former root's end", || async {
-        let log = fs::read_to_string(&servers.central.log).unwrap();
+        let log = fs::read_to_string(servers.central.log()).unwrap();
         (log.matches("beside_a_former_one=false").count() == 2).then_some(())
     })
     .await;

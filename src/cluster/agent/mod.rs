@@ -53,6 +53,8 @@ pub struct AgentOptions {
     pub internal_port: u16,
     /// The address central reaches it at, where it is not the one its calls come from.
     pub internal_address: Option<IpAddr>,
+    /// The port at which it takes calls by TLS, if it does.
+    pub tls_port: Option<u16>,
     /// Its build.
     pub version: Label,
 }
@@ -97,6 +99,8 @@ struct State {
     /// Since when central knows the newest of several keys. Not kept: a restart only has the former
     /// ones live longer.
     newest_since: Option<Instant>,
+    /// Central takes what 0.1 did not know.
+    reads_more: bool,
     /// What the last try to get a newer key failed with.
     renewal: Option<String>,
 }
@@ -133,6 +137,7 @@ impl Agent {
             beats: false,
             old_epoch: None,
             newest_since: None,
+            reads_more: false,
             renewal: None,
         };
         Ok(Self { options, http, file, keys, clock, boot: UploadId::random(), state: Mutex::new(state) })
@@ -384,12 +389,28 @@ impl Agent {
                 activity: vitals.activity,
                 highest_epoch: identity.highest_epoch,
                 goodbye,
+                reads_more: state.reads_more,
+                tls_port: self.options.tls_port.filter(|_| state.reads_more),
             }
         };
-        let answer: HeartbeatAnswer = self.signed("heartbeat", &beat).await?;
+        let answer: HeartbeatAnswer = match self.signed("heartbeat", &beat).await {
+            Err(error @ AgentError::Refused { status: 400, .. }) => {
+                // Central may be of an older release than it was. A refusal is not signed, so a node
+                // with TLS does not believe it: without the port, it would be called without TLS.
+                if self.options.tls_port.is_none() {
+                    self.state().reads_more = false;
+                }
+                return Err(error);
+            }
+            answer => answer?,
+        };
         speaks(answer.protocol)?;
         self.clock.learn(answer.ledger_time);
-        self.state().heard = Some(answer.ledger_time);
+        {
+            let mut state = self.state();
+            state.reads_more = answer.reads_more;
+            state.heard = Some(answer.ledger_time);
+        }
         self.see_epoch(answer.epoch).await?;
         self.forget_former_keys(&answer).await?;
         Ok(answer)

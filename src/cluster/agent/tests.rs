@@ -42,6 +42,7 @@ impl Test {
             public_url: "http://node.example:81/".parse().unwrap(),
             internal_port: 81,
             internal_address: None,
+            tls_port: Some(443),
             version: Label::parse("1.2.3").unwrap(),
         };
         let file = IdentityFile::new(self.dir.path());
@@ -230,4 +231,25 @@ async fn a_node_proves_the_former_join_secret_where_central_does_not_know_the_ne
     let agent = test.agent_of(both.parse().unwrap());
     agent.join().await.unwrap();
     assert_eq!(test.central.script().joins.len(), 2);
+}
+
+#[tokio::test]
+async fn a_central_of_0_1_is_told_what_it_knows_and_a_later_one_where_tls_is() {
+    let test = Test::new();
+    let agent = test.agent();
+    agent.beat(VITALS).await.unwrap();
+    test.central.script().reads_more = true;
+    agent.beat(VITALS).await.unwrap();
+    agent.beat(VITALS).await.unwrap();
+    let said = |test: &Test| {
+        let script = test.central.script();
+        script.beats.iter().map(|beat| (beat.reads_more, beat.tls_port)).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&test), [(false, None), (false, None), (true, Some(443))]);
+    // Nobody on the way can make it leave out the port by a refusal.
+    test.central.script().refuses_beats = true;
+    assert!(matches!(agent.beat(VITALS).await, Err(AgentError::Refused { status: 400, .. })));
+    test.central.script().refuses_beats = false;
+    agent.beat(VITALS).await.unwrap();
+    assert_eq!(said(&test).last(), Some(&(true, Some(443))));
 }

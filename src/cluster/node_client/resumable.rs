@@ -47,7 +47,7 @@ impl NodeClient {
         now: Timestamp,
     ) -> Result<u64, NodeError> {
         let ticket = terms_ticket(member, upload, terms, now);
-        let call = self.session_call(Method::POST, member, upload, "", &ticket);
+        let call = self.session_call(Method::POST, member, upload, "", &ticket)?;
         read_offset(self.send(call.timeout(self.patience)).await?).await
     }
 
@@ -75,7 +75,7 @@ impl NodeClient {
         let ticket = terms_ticket(member, upload, terms, now);
         let checksum = checksum.map(|sha1| format!("&checksum={sha1}")).unwrap_or_default();
         let path = format!("?offset={offset}{checksum}");
-        let call = self.session_call(Method::PATCH, member, upload, &path, &ticket);
+        let call = self.session_call(Method::PATCH, member, upload, &path, &ticket)?;
         read_offset(self.send(call.body(reqwest::Body::wrap_stream(body))).await?).await
     }
 
@@ -90,7 +90,7 @@ impl NodeClient {
         now: Timestamp,
     ) -> Result<Option<u64>, NodeError> {
         let ticket = plain_ticket(member, upload, now);
-        let call = self.session_call(Method::GET, member, upload, "/offset", &ticket);
+        let call = self.session_call(Method::GET, member, upload, "/offset", &ticket)?;
         match read_offset(self.send(call.timeout(self.patience)).await?).await {
             Err(error) if error.is("no-session") => Ok(None),
             other => other.map(Some),
@@ -114,7 +114,7 @@ impl NodeClient {
         let Expected { size, sha1, sha256 } = expected;
         let body = to_json(&PrepareRequest { protocol: PROTOCOL, size, sha1, sha256 })?;
         let ticket = plain_ticket(member, upload, now).with_body(&body);
-        let call = self.session_call(Method::POST, member, upload, "/prepare", &ticket);
+        let call = self.session_call(Method::POST, member, upload, "/prepare", &ticket)?;
         let call = call.header("content-type", "application/json").timeout(within).body(body);
         Self::check_receipt(member, upload, read_json(self.send(call).await?).await?)
     }
@@ -139,11 +139,12 @@ impl NodeClient {
         let body = to_json(&FillRequest {
             protocol: PROTOCOL,
             source: format!("http://{}", source.address),
+            source_tls: source.tls.clone().filter(|_| member.reads_more),
             source_ticket: read.sign(&source.key),
             bytes,
         })?;
         let ticket = terms_ticket(member, upload, terms, now).with_body(&body);
-        let call = self.session_call(Method::POST, member, upload, "/fill", &ticket);
+        let call = self.session_call(Method::POST, member, upload, "/fill", &ticket)?;
         let call = call.header("content-type", "application/json").timeout(within).body(body);
         read_offset(self.send(call).await?).await
     }
@@ -156,9 +157,9 @@ impl NodeClient {
         upload: UploadId,
         rest: &str,
         ticket: &CallTicket,
-    ) -> RequestBuilder {
-        let url = Self::url(member.address, &format!("sessions/{upload}{rest}"));
-        self.http.request(method, url).header(TICKET_HEADER, ticket.sign(&member.key))
+    ) -> Result<RequestBuilder, NodeError> {
+        let call = self.call(method, member, &format!("sessions/{upload}{rest}"))?;
+        Ok(call.header(TICKET_HEADER, ticket.sign(&member.key)))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::wire::cluster::{
     ChallengeAnswer, ChallengeRequest, ConfirmRequest, Heartbeat, HeartbeatAnswer, JoinAnswer, JoinRequest,
     OutcomeAnswer, OutcomeRequest,
 };
+use crate::wire::node::TlsAddress;
 use crate::wire::{self, OtherVersion, PROTOCOL, Unread, speaks};
 
 /// A challenge is to be answered within this.
@@ -276,6 +277,8 @@ impl Control {
                 "the node's address {ip} lies outside cluster.networks: add its network there or give the node another"
             )));
         }
+        let tls =
+            beat.tls_port.map(|port| tls_address(&public_url, SocketAddr::new(ip, port))).transpose()?;
         Ok(Member {
             id: beat.node,
             key,
@@ -283,6 +286,8 @@ impl Control {
             failure_domain: beat.failure_domain,
             public_url,
             address: SocketAddr::new(ip, beat.internal_port),
+            tls,
+            reads_more: beat.reads_more,
             version: beat.version,
             total_bytes: beat.total_bytes,
             free_bytes: beat.free_bytes,
@@ -306,10 +311,11 @@ impl Control {
                 other.address
             )));
         }
-        let is_proved =
-            known.as_ref().is_some_and(|known| known.boot == member.boot && known.address == member.address);
+        let is_proved = known.as_ref().is_some_and(|known| known.boot == member.boot && known.address == member.address && known.tls == member.tls)
+            // A certificate can become wrong: then the node is out until it is right again.
+            && (member.tls.is_none() || healthy.is_some());
         if !is_proved {
-            self.nodes.prove(member.address, member.id, &member.key).await.map_err(|error| {
+            self.nodes.prove(&member).await.map_err(|error| {
                 ControlError::Invalid(format!("the node does not answer at {}: {error}", member.address))
             })?;
             tracing::info!(node = %member.id, place = %member.place.name, address = %member.address, "a node joined");
@@ -397,6 +403,22 @@ impl Control {
             }
         }
         Ok(())
+    }
+}
+
+/// Where a node takes calls by TLS. A certificate for an address is checked at that address alone.
+fn tls_address(public_url: &url::Url, address: SocketAddr) -> Result<TlsAddress, ControlError> {
+    let is_there = match public_url.host() {
+        Some(url::Host::Ipv4(ip)) => IpAddr::from(ip) == address.ip(),
+        Some(url::Host::Ipv6(ip)) => IpAddr::from(ip) == address.ip(),
+        _ => true,
+    };
+    match public_url.host_str() {
+        Some(host) if is_there => Ok(TlsAddress { host: host.to_owned(), address }),
+        _ => Err(ControlError::Invalid(format!(
+            "the node's public_url names another address than {}, where it is to be called by TLS: give it a name",
+            address.ip()
+        ))),
     }
 }
 

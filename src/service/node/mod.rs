@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::blobs::{BlobStore, Capacity};
 use crate::cluster::clock::LedgerClock;
+use crate::cluster::http::ClusterHttp;
 use crate::cluster::keys::SharedKeys;
 use crate::domain::{Label, NodeId, Sha1, Timestamp, UploadId};
 use crate::metrics::{NodeMetrics, NodeStanding};
@@ -89,7 +90,7 @@ pub struct NodeParts {
     /// The ledger's time, as the agent sets it.
     pub clock: LedgerClock,
     /// For reading another node's session.
-    pub http: reqwest::Client,
+    pub http: ClusterHttp,
     /// What it counts.
     pub metrics: NodeMetrics,
     /// Its bounds.

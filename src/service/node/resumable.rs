@@ -11,10 +11,9 @@ use futures_util::{Stream, StreamExt as _, stream};
 use sha1::Digest as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use super::intake::Intake;
-use super::sessions::{read_request, source_url};
+use super::sessions::{Source, read_request};
 use super::{NodeError, NodeService, Result};
 use crate::blobs::{BlobError, BlobStore, Expected, SessionOptions};
 use crate::domain::{Sha1, UploadId};
@@ -129,9 +128,9 @@ impl NodeService {
     /// [`NodeError::Ticket`], [`NodeError::Source`], and what the store fails with.
     pub async fn fill(&self, ticket: Option<&str>, upload: UploadId, body: &[u8]) -> Result<OffsetAnswer> {
         let ticket = self.permit_body(ticket, Operation::Write, Some(upload), body)?;
-        let FillRequest { protocol, source, source_ticket, bytes } = read_request(body)?;
+        let FillRequest { protocol, source, source_tls, source_ticket, bytes } = read_request(body)?;
         speaks(protocol)?;
-        let url = source_url(&source, upload)?;
+        let source = Source::new(&source, source_tls, source_ticket, upload)?;
         if bytes > ticket.declared_bytes.unwrap_or(ticket.limit_bytes) {
             return Err(BlobError::TooLong.into());
         }
@@ -144,7 +143,7 @@ impl NodeService {
             }
             guard => guard?,
         };
-        match self.receive_from(url, &source_ticket, upload, bytes, permit).await {
+        match self.receive_from(&source, upload, bytes, permit).await {
             Ok(offset) => {
                 guard.keep();
                 Ok(answer(offset))
@@ -158,13 +157,12 @@ impl NodeService {
 
     async fn receive_from(
         &self,
-        url: Url,
-        source_ticket: &str,
+        source: &Source,
         upload: UploadId,
         bytes: u64,
         permit: OwnedSemaphorePermit,
     ) -> Result<u64> {
-        let source = self.ask_source(url, source_ticket).await?;
+        let source = self.ask_source(source).await?;
         let first = first(bytes, Box::pin(source.bytes_stream()));
         let start = PartStart::default();
         let received = self.receive(upload, start, permit, Box::pin(first), NodeError::Source).await;

@@ -1,5 +1,6 @@
 //! An upload on this node: filled and prepared in one call, then finished or aborted.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::context::TokioContext;
-use url::{Host, Url};
+use url::Host;
 
 use super::guard::SessionGuard;
 use super::intake::Intake;
@@ -18,7 +19,7 @@ use crate::cluster::http::traced;
 use crate::domain::{Timestamp, UploadId, copy_time};
 use crate::tickets::{CallTicket, NodeKey, Operation, receipt_mac};
 use crate::trace;
-use crate::wire::node::{CopyRequest, FileOnBlob, FinishRequest, PrepareAnswer};
+use crate::wire::node::{CopyRequest, FileOnBlob, FinishRequest, PrepareAnswer, TlsAddress};
 use crate::wire::{self, PROTOCOL, TICKET_HEADER, Unread, speaks};
 
 /// Another node has so long to begin its answer.
@@ -55,7 +56,7 @@ impl NodeService {
         let ticket = self.permit_body(ticket, Operation::Write, Some(upload), body)?;
         let request: CopyRequest = read_request(body)?;
         speaks(request.protocol)?;
-        let url = source_url(&request.source, upload)?;
+        let source = Source::new(&request.source, request.source_tls, request.source_ticket, upload)?;
         if request.digests.size > ticket.limit_bytes {
             return Err(BlobError::TooLong.into());
         }
@@ -66,19 +67,18 @@ impl NodeService {
             sha256: Some(request.digests.sha256),
             size: Some(request.digests.size),
         };
-        let filled = self.take_from(url, &request.source_ticket, upload, &ticket, expected).await;
+        let filled = self.take_from(&source, upload, &ticket, expected).await;
         Self::settle_session(guard, filled).await
     }
 
     async fn take_from(
         &self,
-        url: Url,
-        source_ticket: &str,
+        source: &Source,
         upload: UploadId,
         permit: &Permit,
         expected: Expected,
     ) -> Result<PrepareAnswer> {
-        let bytes = Box::pin(self.ask_source(url, source_ticket).await?.bytes_stream());
+        let bytes = Box::pin(self.ask_source(source).await?.bytes_stream());
         let filled = self.take_in(upload, permit, expected, bytes, |error| source_failed(&error)).await;
         match filled {
             Err(NodeError::Stalled) => Err(NodeError::Source("it stopped sending".to_owned())),
@@ -91,8 +91,11 @@ impl NodeService {
     }
 
     /// Asks another node for a session's bytes.
-    pub(super) async fn ask_source(&self, url: Url, source_ticket: &str) -> Result<reqwest::Response> {
-        let asking = traced(self.parts.http.get(url).header(TICKET_HEADER, source_ticket)).send();
+    pub(super) async fn ask_source(&self, source: &Source) -> Result<reqwest::Response> {
+        let Source { address, tls, path, ticket } = source;
+        let (http, base) =
+            self.parts.http.reach(*address, tls.as_ref()).map_err(|error| source_failed(&error))?;
+        let asking = traced(http.get(format!("{base}{path}")).header(TICKET_HEADER, ticket)).send();
         // The connection lives on a runtime that outlives the server's threads.
         let asking = TokioContext::new(asking, self.parts.runtime.clone());
         let answer = tokio::time::timeout(SOURCE_ANSWERS_WITHIN, asking)
@@ -252,28 +255,47 @@ pub(super) fn read_request<T: serde::de::DeserializeOwned>(body: &[u8]) -> Resul
     })
 }
 
-/// Where the other node's session is read: `http`, an address and a port, nothing else.
-/// Central has proved that address, so no name is looked up here.
-pub(super) fn source_url(source: &str, upload: UploadId) -> Result<Url> {
-    let wrong = || NodeError::BadRequest("the source is not http, an address and a port");
-    let mut url: Url = source.parse().map_err(|_| wrong())?;
-    let is_plain = url.scheme() == "http"
-        && matches!(url.host(), Some(Host::Ipv4(_) | Host::Ipv6(_)))
-        && url.path() == "/"
-        && url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none();
-    if !is_plain {
-        return Err(wrong());
+/// Where another node's session is read, and by whose leave.
+pub(super) struct Source {
+    address: SocketAddr,
+    tls: Option<TlsAddress>,
+    path: String,
+    ticket: String,
+}
+
+impl Source {
+    /// The plain address is `http`, an address and a port, nothing else. Central has proved it, so no
+    /// name is looked up here; the name beside it is only what the certificate is for.
+    pub(super) fn new(
+        source: &str,
+        tls: Option<TlsAddress>,
+        ticket: String,
+        upload: UploadId,
+    ) -> Result<Self> {
+        let wrong = || NodeError::BadRequest("the source is not http, an address and a port");
+        let address = source.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+        let address: SocketAddr = address.and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
+        if let Some(TlsAddress { host, .. }) = &tls {
+            Host::parse(host).map_err(|_| NodeError::BadRequest("the source's host is no host"))?;
+        }
+        Ok(Self { address, tls, path: format!("/n/v1/sessions/{upload}"), ticket })
     }
-    url.set_path(&format!("/n/v1/sessions/{upload}"));
-    Ok(url)
 }
 
 fn source_failed(error: &reqwest::Error) -> NodeError {
     // What reqwest says holds the whole URL; the kind is enough for central.
-    NodeError::Source(if error.is_connect() { "no connection" } else { "the connection ended" }.to_owned())
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let cause = cause.to_string();
+    let kind = match error.is_connect() {
+        // The certificate's fault is for an operator to mend, and names no address.
+        true if cause.contains("certificate") => return NodeError::Source(cause),
+        true => "no connection",
+        false => "the connection ended",
+    };
+    NodeError::Source(kind.to_owned())
 }
 
 #[cfg(test)]
@@ -285,8 +307,9 @@ mod source_tests {
     fn a_source_is_an_address_and_a_port() {
         let upload = UploadId::from_bytes([7; 16]);
         for good in ["http://127.0.0.1:81", "http://[::1]:81", "http://10.0.0.1:81/"] {
-            let url = source_url(good, upload).unwrap();
-            assert!(url.as_str().ends_with(":81/n/v1/sessions/07070707070707070707070707070707"), "{url}");
+            let source = Source::new(good, None, "t".to_owned(), upload).unwrap();
+            assert_eq!(source.address.port(), 81, "{good}");
+            assert_eq!(source.path, "/n/v1/sessions/07070707070707070707070707070707");
         }
         for bad in [
             "",
@@ -299,7 +322,17 @@ mod source_tests {
             "http://127.0.0.1:81/?q",
             "http://127.0.0.1:81/#f",
         ] {
-            assert!(source_url(bad, upload).is_err(), "{bad}");
+            assert!(Source::new(bad, None, "t".to_owned(), upload).is_err(), "{bad}");
+        }
+        let tls = |host: &str| {
+            let tls = TlsAddress { host: host.to_owned(), address: "10.0.0.1:443".parse().unwrap() };
+            Source::new("http://10.0.0.1:81", Some(tls), "t".to_owned(), upload)
+        };
+        for host in ["toronto.files.example", "10.0.0.1", "[fd00::1]"] {
+            assert!(tls(host).is_ok(), "{host}");
+        }
+        for host in ["", "files.example/x", "a@b", "files.example:1", "a?b", "a#b"] {
+            assert!(tls(host).is_err(), "{host}");
         }
     }
 }

@@ -70,6 +70,8 @@ pub fn member(node: &TestNode, address: SocketAddr) -> Member {
         failure_domain: Label::parse("one").unwrap(),
         public_url: "http://node.example:81".parse().unwrap(),
         address,
+        tls: None,
+        reads_more: true,
         version: Label::parse("1").unwrap(),
         total_bytes: 1 << 40,
         free_bytes: 1 << 40,
@@ -128,7 +130,7 @@ impl TestNode {
             version: Label::parse("0.0.0").unwrap(),
             keys: keys.clone(),
             clock: clock.clone(),
-            http: http_client().unwrap(),
+            http: http_client().unwrap().into(),
             limits,
             runtime: Handle::current(),
         }));
@@ -213,7 +215,7 @@ pub fn without_clock(node: &TestNode) -> Arc<NodeService> {
         version: Label::parse("0.0.0").unwrap(),
         keys: node.keys.clone(),
         clock: LedgerClock::new(),
-        http: http_client().unwrap(),
+        http: http_client().unwrap().into(),
         limits: ServiceLimits::default(),
         runtime: Handle::current(),
     }))

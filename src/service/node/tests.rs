@@ -110,6 +110,7 @@ async fn joined(node: &TestNode, central: &FakeCentral) -> Agent {
         public_url: "http://node.example:81".parse().unwrap(),
         internal_port: 81,
         internal_address: None,
+        tls_port: None,
         version: Label::parse("1").unwrap(),
     };
     let file = IdentityFile::new(node.dir.path());

@@ -44,6 +44,7 @@ async fn copy_from(
     let request = CopyRequest {
         protocol: PROTOCOL,
         source: format!("http://{address}"),
+        source_tls: None,
         source_ticket: from.ticket(Operation::ReadSession, Some(upload)).sign(&from.key),
         digests,
     };
