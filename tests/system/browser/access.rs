@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use closeby::config::Limits;
+use closeby::domain::Access;
 use serde_json::{Value, json};
 
 use super::{ALL_OVER, STATES, end, file};
@@ -128,7 +129,13 @@ struct Look<'a> {
     asked: BTreeSet<String>,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
+    fn with(browser: &'a Browser) -> Self {
+        let axe = concat!(env!("CARGO_TARGET_TMPDIR"), "/axe/node_modules/axe-core/axe.min.js");
+        let axe = std::fs::read_to_string(axe).expect("axe-core is there: scripts/test installs it");
+        Self { browser, axe, findings: Vec::new(), asked: BTreeSet::new() }
+    }
+
     async fn at(&mut self, what: &str) {
         // Before axe, which asks for the stylesheet again.
         let asked =
@@ -163,13 +170,11 @@ impl Look<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn axe_finds_nothing_serious_and_no_other_host_is_asked() {
-    let axe = concat!(env!("CARGO_TARGET_TMPDIR"), "/axe/node_modules/axe-core/axe.min.js");
-    let axe = std::fs::read_to_string(axe).expect("axe-core is there: scripts/test installs it");
     let limits = Limits { file_bytes: 30_000_000, ..Limits::default() };
     let mut cluster = Cluster::with(Options { limits, ..Options::default() }).await;
     let wire = Wire::to(&cluster).await;
     let browser = Browser::through(&wire).await;
-    let mut look = Look { browser: &browser, axe, findings: Vec::new(), asked: BTreeSet::new() };
+    let mut look = Look::with(&browser);
 
     browser.open(&cluster.url("/files")).await;
     look.at("an empty list").await;
@@ -258,5 +263,25 @@ async fn axe_finds_nothing_serious_and_no_other_host_is_asked() {
     ours.insert(cluster.base.clone());
     assert_eq!(ours.len(), 5);
     assert!(look.asked.is_subset(&ours), "{:?}", look.asked);
+    end(browser, cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn axe_finds_nothing_serious_where_a_token_is_wanted() {
+    let cluster = Cluster::with(Options { access: Access::default(), ..Options::default() }).await;
+    let browser = Browser::start(true).await;
+    let mut look = Look::with(&browser);
+    browser.open(&cluster.base).await;
+    look.at("a start page that takes a token").await;
+    browser.choose("#file", &[&file(&cluster, "waits.bin", &content(7516, 1000))]).await;
+    browser.wait("the question", "return !document.getElementById('token-trouble').hidden").await;
+    browser
+        .wait("the row", "return document.querySelector('.queue-list .state')?.textContent === 'Waiting'")
+        .await;
+    look.at("files that wait for a token").await;
+    browser.open(&cluster.url("/help")).await;
+    look.at("the help of a store that takes a token").await;
+    assert_eq!(look.findings, Vec::<String>::new());
+    assert_eq!(look.asked, BTreeSet::from([cluster.base.clone()]));
     end(browser, cluster).await;
 }
