@@ -99,7 +99,7 @@ pub(super) struct FromQuery {
     get, path = "/api/v1/blobs/{sha1}/replicas", tag = "blobs",
     params(
         ("sha1" = String, Path, description = "SHA-1 in hex"),
-        ("from" = Option<String>, Query, description = "An IP address, or `lat,lon` in degrees"),
+        ("from" = Option<String>, Query, description = "An IP address, or `lat,lon` in degrees. An address that is not the asker's own can take a token with the scope `admin`"),
     ),
     responses(
         (status = 200, description = "The replicas in order of choice", body = Choice),

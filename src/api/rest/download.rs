@@ -26,7 +26,7 @@ pub(super) struct DownloadQuery {
         ("sha1" = String, Path, description = "SHA-1 in hex, in either case"),
         ("name" = String, Path, description = "Decoration; the content is saved under the name of a stored file. It may be left out"),
         ("node" = Option<String>, Query, description = "From this node alone: its id, or its place's name"),
-        ("from" = Option<String>, Query, description = "Count from here: an IP address, or `lat,lon`"),
+        ("from" = Option<String>, Query, description = "Count from here: an IP address, or `lat,lon`. An address that is not the asker's own can take a token with the scope `admin`"),
         ("inline" = Option<String>, Query, description = "`1`: to a link that a browser shows instead of saving, where the file is a raster image, audio, video, plain text or a PDF document; its media type is pinned. Everything else is saved as ever, SVG, HTML and XML among it"),
     ),
     responses(
