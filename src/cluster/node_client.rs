@@ -23,7 +23,7 @@ use crate::wire::{self, OtherVersion, PROTOCOL, TICKET_HEADER, Unread, speaks};
 pub use resumable::{Expected, ResumeTerms};
 
 /// A ticket for a call is good for this long: the call begins at once.
-const TICKET_LIFE: Duration = Duration::from_secs(120);
+pub const TICKET_LIFE: Duration = Duration::from_secs(120);
 /// A session of a one-request upload that nobody calls for ends after this.
 const IDLE: Duration = Duration::from_secs(3);
 /// The most bytes of an answer that are read: a receipt over the largest file's pieces.

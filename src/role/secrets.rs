@@ -67,3 +67,46 @@ where
         Next::After(EVERY)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+
+    use super::*;
+    use crate::tickets::{JoinSecret, Rotating};
+
+    #[tokio::test]
+    async fn a_changed_file_is_taken_up_and_a_broken_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("join-secret");
+        let text = |letter: &str| format!("{}\n", letter.repeat(32));
+        let secret = |text: &str| text.parse::<Rotating<JoinSecret>>().unwrap();
+        fs::write(&path, text("a")).unwrap();
+        let given = Secret { value: read_secret::<JoinSecret>(&path).unwrap(), file: Some(path.clone()) };
+        let shared = SharedSecret::new(given.value.clone());
+        let mut reload = SecretReload::new("join secret", &given, &shared).unwrap();
+        let both = format!("{}former: {}", text("b"), text("a"));
+        for (now, expected) in [
+            (text("a"), text("a")),
+            (both.clone(), both.clone()),
+            ("short".to_owned(), both.clone()),
+            (String::new(), both.clone()),
+            (text("b"), text("b")),
+        ] {
+            fs::write(&path, now).unwrap();
+            assert_eq!(reload.step().await, Next::After(EVERY));
+            assert_eq!(*shared.get(), secret(&expected));
+        }
+        fs::remove_file(&path).unwrap();
+        reload.step().await;
+        assert_eq!(*shared.get(), secret(&text("b")));
+        assert!(
+            reload.trouble.contains("join-secret") && !reload.trouble.contains("bbb"),
+            "{}",
+            reload.trouble
+        );
+        let inline = Secret { file: None, ..given };
+        assert!(SecretReload::new("join secret", &inline, &shared).is_none());
+    }
+}

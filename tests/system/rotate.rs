@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use closeby::domain::KeyId;
+use closeby::tickets::SigningRoot;
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -121,6 +123,26 @@ impl Servers {
         .await;
     }
 
+    fn identity_of(&self, place: &str) -> PathBuf {
+        self.dir.path().join(place).join("identity.json")
+    }
+
+    /// The ids of the keys that a node has.
+    fn keys_of(&self, place: &str) -> Vec<u64> {
+        let identity: Value = serde_json::from_slice(&fs::read(self.identity_of(place)).unwrap()).unwrap();
+        identity["keys"].as_array().unwrap().iter().map(|key| key["id"].as_u64().unwrap()).collect()
+    }
+
+    /// Gives a node that is stopped the key that it would have had before roots had ids.
+    fn give_first_key(&self, place: &str) {
+        let mut identity: Value =
+            serde_json::from_slice(&fs::read(self.identity_of(place)).unwrap()).unwrap();
+        let root: SigningRoot = fs::read_to_string(self.secret("signing-root")).unwrap().parse().unwrap();
+        let key = root.node_key(identity["node"].as_str().unwrap().parse().unwrap(), KeyId(1));
+        identity["keys"] = json!([{ "id": 1, "key": hex::encode(key.expose_bytes()) }]);
+        fs::write(self.identity_of(place), identity.to_string()).unwrap();
+    }
+
     async fn end(self) {
         for (_, node) in self.nodes {
             node.end().await;
@@ -218,6 +240,12 @@ fn change(action: &str, file: &Path) {
 async fn the_signing_root_is_changed_while_people_upload_and_download() {
     let mut servers = Servers::start(&["toronto", "amsterdam", "bangalore", "singapore"]).await;
     servers.stop_node("singapore").await;
+    // As a cluster of 0.1 is when it is updated.
+    servers.stop_node("amsterdam").await;
+    servers.give_first_key("amsterdam");
+    servers.start_node("amsterdam");
+    servers.wait_for_nodes(3).await;
+    assert_eq!(servers.keys_of("amsterdam"), [1], "it needs nothing");
     let bytes = content(9401, 50_000);
     let url = format!("{}/api/v1/files?name=before.bin", servers.base);
     let object: Value =
@@ -234,6 +262,7 @@ async fn the_signing_root_is_changed_while_people_upload_and_download() {
     servers.central.will_say("waiting=1").await;
     load.goes_on().await;
     fetch(&servers.http, &before, &bytes).await.unwrap();
+    assert_eq!(servers.keys_of("amsterdam").len(), 2, "links under the first one are of use");
 
     change("retire", &file);
     poll("the former root's end", || async {

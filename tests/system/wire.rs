@@ -9,8 +9,8 @@ use std::path::Path;
 use closeby::domain::{ClusterId, KeyId, NodeId};
 use closeby::tickets::{self, JoinSecret, NodeKey};
 use closeby::wire::cluster::{
-    ChallengeAnswer, ChallengeRequest, ConfirmRequest, Heartbeat, HeartbeatAnswer, JoinAnswer, JoinRequest,
-    OutcomeAnswer, OutcomeRequest, ProveAnswer, ProveRequest,
+    Activity, ChallengeAnswer, ChallengeRequest, ConfirmRequest, Heartbeat, HeartbeatAnswer, JoinAnswer,
+    JoinRequest, OutcomeAnswer, OutcomeRequest, ProveAnswer, ProveRequest,
 };
 use closeby::wire::node::{
     CopyRequest, FillRequest, FinishRequest, Inventory, NodeStatus, OffsetAnswer, PrepareAnswer,
@@ -97,6 +97,17 @@ fn the_messages_of_the_former_release_are_understood_and_may_have_more_fields() 
         .collect();
     files.sort_unstable();
     assert_eq!(files, checked, "every file is checked");
+}
+
+#[test]
+fn what_a_beat_may_leave_out_has_a_default() {
+    let mut beat = recorded("heartbeat");
+    beat.as_object_mut()
+        .unwrap()
+        .retain(|field, _| !matches!(field.as_str(), "activity" | "goodbye" | "heard" | "internal_address"));
+    let beat: Heartbeat = wire::read(&serde_json::to_vec(&beat).unwrap()).unwrap();
+    assert!(!beat.goodbye && beat.heard.is_none() && beat.internal_address.is_none());
+    assert_eq!((beat.activity, beat.tls_port, beat.reads_more), (Activity::default(), None, false));
 }
 
 #[test]

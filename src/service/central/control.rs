@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::finish_request;
 use crate::cluster::keys::SharedSecret;
 use crate::cluster::membership::{Member, Membership};
-use crate::cluster::node_client::NodeClient;
+use crate::cluster::node_client::{NodeClient, TICKET_LIFE};
 use crate::domain::{KeyId, NodeId, Timestamp};
 use crate::ledger::{Ledger, LedgerError, NodeRecord, SessionOutcome};
 use crate::tickets::{JoinSecret, NodeKey, Rotating, SigningRoot, seal_key, sign_answer, verify_call};
@@ -255,7 +255,7 @@ impl Control {
                 reads_more: true,
                 newer_key,
                 former_key_lives_ms: Some(
-                    u64::try_from(self.rules.link_life.as_millis()).unwrap_or(u64::MAX),
+                    u64::try_from(self.rules.link_life.max(TICKET_LIFE).as_millis()).unwrap_or(u64::MAX),
                 ),
             },
         )
@@ -334,20 +334,24 @@ impl Control {
         }
         let (id, key) = (member.id, member.key.id());
         self.membership.beat(member).map_err(|error| ControlError::Invalid(error.to_string()))?;
-        if known.is_some_and(|known| known.key.id() != key) {
-            self.say_who_has_its_key(id).await?;
+        if known.is_none_or(|known| known.key.id() != key) {
+            self.say_who_has_its_key(id, key).await?;
         }
         Ok(())
     }
 
-    /// A node got a newer key: an operator wants to know when the former root can go.
-    async fn say_who_has_its_key(&self, node: NodeId) -> Result<(), ControlError> {
+    /// While the root is changed: a node has its newer key, and an operator wants to know when the former
+    /// root can go.
+    async fn say_who_has_its_key(&self, node: NodeId, key: KeyId) -> Result<(), ControlError> {
         let root = self.root.get();
         let newest = root.current().key_id();
+        if !root.is_changing() || key != newest {
+            return Ok(());
+        }
         let waiting =
             self.ledger.nodes().await?.into_iter().filter(|known| known.node.key_id != newest).count();
         tracing::info!(%node, waiting, "a node has its key of the new signing root");
-        if waiting == 0 && root.is_changing() {
+        if waiting == 0 {
             tracing::info!(
                 "every node has its key of the new signing root: the former one can be taken away"
             );
