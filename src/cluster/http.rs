@@ -78,7 +78,7 @@ impl ClusterHttp {
         let Some(TlsAddress { host, address }) = tls else {
             return Ok((self.plain.clone(), format!("http://{address}")));
         };
-        let base = format!("https://{host}:{}", address.port());
+        let base = base(host, *address);
         let mut known = self.secure.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, client)) = known.get(&base).filter(|(at, _)| at == address) {
             return Ok((client.clone(), base));
@@ -91,6 +91,16 @@ impl ClusterHttp {
         known.insert(base.clone(), (*address, client.clone()));
         Ok((client, base))
     }
+
+    /// Connects anew at the next call, so that the certificate of now is checked. Calls that go on are not
+    /// cut.
+    pub fn connect_anew(&self, TlsAddress { host, address }: &TlsAddress) {
+        self.secure.lock().unwrap_or_else(PoisonError::into_inner).remove(&base(host, *address));
+    }
+}
+
+fn base(host: &str, address: SocketAddr) -> String {
+    format!("https://{host}:{}", address.port())
 }
 
 /// The same call, as part of the request that is worked on.

@@ -239,6 +239,10 @@ impl NodeClient {
         // An upload id is 128 random bits; two make the nonce.
         let nonce = format!("{}{}", UploadId::random(), UploadId::random());
         let request = ProveRequest { protocol: PROTOCOL, node: member.id, nonce };
+        // A connection from before says nothing of the certificate of now.
+        if let Some(tls) = &member.tls {
+            self.http.connect_anew(tls);
+        }
         let call = self.call(Method::POST, member, "prove")?.timeout(Duration::from_secs(5)).json(&request);
         let answer = self.send(call).await?;
         let answer: ProveAnswer = read_json(answer).await?;

@@ -497,3 +497,45 @@ async fn a_node_with_a_wrong_certificate_is_not_used_until_it_has_a_right_one() 
     node.end().await;
     all.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_becomes_wrong_takes_the_node_out_of_use_and_no_upload_fails() {
+    let all = Named::start(&["toronto", "amsterdam", "singapore"]).await;
+    let folder = all.dir.path().join("singapore.tls");
+    let nodes = all.http.get(format!("{}/api/v1/nodes", all.base)).send().await.unwrap();
+    let nodes: Value = nodes.json().await.unwrap();
+    let nodes = nodes["nodes"].as_array().unwrap();
+    let url = nodes.iter().find(|node| node["place"]["name"] == "Singapore").unwrap()["public_url"].clone();
+    let address =
+        SocketAddr::from((CALLED, url.as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap()));
+    all.authority.give("somebody-else.test", &folder);
+    poll("the wrong certificate", || async {
+        // A client of its own connects anew.
+        let believed = reqwest::Certificate::from_pem(all.authority.pem.as_bytes()).unwrap();
+        let name = name_of("singapore");
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([believed]).resolve(&name, address);
+        http.build().unwrap().get(url.as_str().unwrap()).send().await.err()
+    })
+    .await;
+    // More uploads at once than there are connections from before.
+    let mut seed = 9_300_000;
+    poll("the node out of use", || {
+        seed += 100;
+        let uploads = (seed..seed + 8).map(|seed| {
+            let (all, name) = (&all, format!("{seed}.bin"));
+            async move { all.store(&name, &content(seed, 50_000)).await }
+        });
+        let uploads = futures_util::future::join_all(uploads);
+        let all = &all;
+        async move {
+            uploads.await;
+            (!all.healthy().await?.contains(&"singapore".to_owned())).then_some(())
+        }
+    })
+    .await;
+    // It beats, and is proved again each time: a new certificate is all that it takes.
+    all.authority.give(&name_of("singapore"), &folder);
+    all.wait_for_nodes(3).await;
+    assert_eq!(all.plain_calls(), 0, "nothing falls back to plain calls");
+    all.end().await;
+}
