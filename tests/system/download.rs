@@ -232,7 +232,10 @@ async fn an_altered_ticket_opens_nothing() {
     for url in forbidden {
         let answer = cluster.http.get(&url).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{url}");
-        bodies.insert(answer.text().await.unwrap());
+        let mut problem: Value = answer.json().await.unwrap();
+        // Drawn anew for each request.
+        assert!(problem.as_object_mut().unwrap().remove("request_id").is_some(), "{problem}");
+        bodies.insert(problem.to_string());
     }
     assert_eq!(bodies.len(), 1, "every refusal is the same: {bodies:?}");
     for url in [&node, &node, &other] {
