@@ -1,7 +1,7 @@
 # The image of closeby: one binary, no shell, nobody's root.
 #
 #   docker build -t closeby:latest .
-#   docker buildx build --platform linux/amd64,linux/arm64 -t registry.example/closeby:0.1.0 --push .
+#   docker buildx build --platform linux/amd64,linux/arm64 -t registry.example/closeby:0.2.0 --push .
 #
 # It needs nothing that only BuildKit has, so the classic builder of engine 20.10 builds it, too.
 # Both bases are arguments, for where nothing can be pulled (docs/operations.md):
@@ -22,7 +22,7 @@ RUN if [ ! -x /out/closeby ]; then \
     fi && mkdir -p /out/data
 
 FROM ${RUNTIME_BASE}
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="closeby" \
       org.opencontainers.image.description="A file store that keeps each content once, on two servers, and serves it from the nearest" \

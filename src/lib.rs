@@ -1,7 +1,7 @@
 //! closeby keeps each distinct content once, on two storage servers, and serves it from the
 //! nearest. `ARCHITECTURE.md` says where things are and why.
 //!
-//! `main → role → {web, api, repair} → service → {ledger, blobs, cluster, placement, geo,
+//! `main → role → {web, api} → service → {ledger, blobs, cluster, placement, geo,
 //! tickets} → domain → hash`; a test checks these arrows.
 
 pub mod api;

@@ -138,7 +138,9 @@ fn new_span() -> u64 {
 pub fn continue_callers() {
     let _ = CURRENT.try_with(|request| {
         if let Some(parent) = request.offered.take() {
-            request.current.set(TraceParent { span: request.current.get().span, ..parent });
+            // Where nothing is recorded, nobody's wish makes it costly.
+            let is_sampled = parent.is_sampled && RECORDER.get().is_some();
+            request.current.set(TraceParent { span: request.current.get().span, is_sampled, ..parent });
             request.parent.set(Some(parent.span));
         }
     });

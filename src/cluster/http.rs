@@ -79,12 +79,14 @@ impl ClusterHttp {
             return Ok((self.plain.clone(), format!("http://{address}")));
         };
         let base = base(host, *address);
-        let mut known = self.secure.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, client)) = known.get(&base).filter(|(at, _)| at == address) {
+        let known = || self.secure.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, client)) = known().get(&base).filter(|(at, _)| at == address) {
             return Ok((client.clone(), base));
         }
+        // Not under the lock: it reads the system's authorities.
         let client =
             builder().tls_certs_merge(self.authorities.iter().cloned()).resolve(host, *address).build()?;
+        let mut known = known();
         if known.len() >= MAX_CLIENTS {
             known.clear();
         }

@@ -283,8 +283,8 @@ fn secret_text(path: &Path) -> Result<String, SecretFileError> {
     text.ok_or_else(|| SecretFileError::new(path, "it is not there"))
 }
 
-/// Puts other text into a file, whole or not at all. Whoever could read it still can, but others
-/// never.
+/// Puts other text into a file, whole or not at all. Whoever could read it still can: a container's user
+/// may have no other way to it.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     let before = fs::metadata(&path)?;
@@ -293,7 +293,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
         if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
             std::os::unix::fs::fchown(file, Some(before.uid()), Some(before.gid()))?;
         }
-        file.set_permissions(fs::Permissions::from_mode(before.mode() & 0o770))?;
+        file.set_permissions(fs::Permissions::from_mode(before.mode() & 0o777))?;
         file.sync_all()?;
         fs::rename(temporary, &path)
     })

@@ -75,7 +75,7 @@ impl Access {
 }
 
 impl Default for Access {
-    /// A public store tells nobody what it holds and takes nothing from strangers; links open.
+    /// A public store tells nobody which files it holds and takes nothing from strangers; links open.
     fn default() -> Self {
         Self { upload: Entry::Token, list: Entry::Token, read: Entry::Anyone, explain: Entry::Token }
     }

@@ -229,7 +229,8 @@ impl Central {
         workers.start(Expiring(resumable));
         workers.start(Absences::new(control));
         workers.start(GeoReload(geo));
-        if let Some(reload) = SecretReload::new("signing root", &config.signing_root, &signing_root) {
+        let reload = SecretReload::new("signing root", &config.signing_root, &signing_root);
+        if let Some(reload) = reload.map(SecretReload::going_on) {
             workers.start(reload);
         }
         if let Some(reload) = SecretReload::new("join secret", &config.join_secret, &join_secret) {

@@ -567,11 +567,11 @@ impl ErrorPage {
 }
 
 /// What curl says to show a token, with a space behind it; nothing where none is needed. The shell fills it in, so
-/// that no page and no history holds one.
+/// that no page and no history holds one, and curl keeps it out of the list of processes, as it does no header.
 const fn bearer(entry: Entry) -> &'static str {
     match entry {
         Entry::Anyone => "",
-        Entry::Token => "-H \"Authorization: Bearer $CLOSEBY_TOKEN\" ",
+        Entry::Token => "--oauth2-bearer \"$CLOSEBY_TOKEN\" ",
     }
 }
 

@@ -192,7 +192,7 @@ fn part(name: &str, content: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_brings_its_token_before_the_files() {
+async fn a_form_brings_its_token_first() {
     let cluster = cluster(Access::default()).await;
     let (good, _) = new_token(&cluster.central_data(), "upload");
     let (reading, _) = new_token(&cluster.central_data(), "read");
@@ -211,6 +211,10 @@ async fn a_form_brings_its_token_before_the_files() {
         (vec![file.as_str()], 401, "token-needed"),
         (vec![&field(""), &file], 401, "token-needed"),
         (vec![&file, &field(&good)], 401, "token-needed"),
+        // Nothing else is read of a stranger's form, however much of it there is.
+        (vec![&part("name=\"note\"", "x"), &field(&good), &file], 401, "token-needed"),
+        (vec![&field(""), &field(&good), &file], 401, "token-needed"),
+        (vec![], 401, "token-needed"),
         (vec![&field("hunter2"), &file], 401, "invalid-token"),
         (vec![&field(Token::random().reveal()), &file], 401, "invalid-token"),
         (vec![&field(&reading), &file], 403, "insufficient-scope"),

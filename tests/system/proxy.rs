@@ -163,7 +163,11 @@ async fn passes(start: fn(&Site) -> Proxy) {
     let sha1 = object["sha1"].as_str().unwrap();
     let asked =
         http.get(format!("{base}/api/v1/blobs/{sha1}/replicas")).header("x-forwarded-for", "203.5.76.1");
-    let choice: Value = asked.send().await.unwrap().json().await.unwrap();
+    let claimed = "0123456789abcdef0123456789abcdef";
+    let answer =
+        asked.header("traceparent", format!("00-{claimed}-0123456789abcdef-01")).send().await.unwrap();
+    assert_ne!(answer.headers()["x-request-id"], claimed);
+    let choice: Value = answer.json().await.unwrap();
     assert_eq!(choice["client"]["known_by"], "central", "{choice}");
     drop(proxy);
     cluster.stop().await;

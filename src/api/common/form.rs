@@ -27,7 +27,7 @@ const REST: &str = "what follows it in the form was not read: send that again";
 pub enum FormEntry {
     /// Its sender was let in.
     Admitted,
-    /// Whoever gives a token in it, before the first file; without one this is the answer.
+    /// Whoever gives a token in it, as its first field; without one this is the answer.
     ByToken(ApiError),
 }
 
@@ -78,12 +78,17 @@ pub async fn read_form(
             .unwrap_or_default()
             .replace("%22", "\"");
         let is_file = field.name() == Some("file");
-        if field.name() == Some("token") && matches!(entry, FormEntry::ByToken(_)) {
-            let token = read_token(field, patience).await?;
-            if !token.is_empty() {
-                admit_with(site, &[Scope::Upload], &token).await?;
-                entry = FormEntry::Admitted;
+        if let FormEntry::ByToken(error) = entry {
+            // Nothing is read of a form whose sender nobody knows, but the token at its beginning.
+            let token = match field.name() {
+                Some("token") => read_token(field, patience.idle).await?,
+                _ => String::new(),
+            };
+            if token.is_empty() {
+                return Err(error.and("in a form, give it in the field `token`, as its first field"));
             }
+            admit_with(site, &[Scope::Upload], &token).await?;
+            entry = FormEntry::Admitted;
             continue;
         }
         if !is_file {
@@ -91,9 +96,6 @@ pub async fn read_form(
                 break;
             }
             continue;
-        }
-        if let FormEntry::ByToken(error) = entry {
-            return Err(error.and("in a form, give it in the field `token` before the files"));
         }
         if files.len() == max_files {
             let detail = format!("a form may hold {max_files} files: send this one and the rest in another");
@@ -110,6 +112,9 @@ pub async fn read_form(
             break;
         }
         files.push(file);
+    }
+    if let FormEntry::ByToken(error) = entry {
+        return Err(error);
     }
     if files.is_empty() {
         return Err(ApiError::new(
@@ -200,10 +205,10 @@ struct Patience {
 }
 
 /// Reads the field of a token.
-async fn read_token(mut field: Field, patience: Patience) -> Result<String, ApiError> {
-    let mut text = Vec::new();
+async fn read_token(mut field: Field, within: Duration) -> Result<String, ApiError> {
+    let (mut text, deadline) = (Vec::new(), Instant::now() + within);
     loop {
-        let next = timeout(patience.idle, field.try_next())
+        let next = timeout_at(deadline, field.try_next())
             .await
             .map_err(|_| ApiError::new(ProblemKind::Timeout, "the form came too slowly: send it again"))?;
         match next.map_err(|error| unreadable(&error))? {

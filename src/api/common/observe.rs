@@ -122,25 +122,31 @@ impl Line {
             of,
             parent,
             role,
-            name: format!("{method} {route}"),
+            name: format!("{} {route}", known(&method)),
             kind: Kind::Server,
             started: ended.checked_sub(started.elapsed()).unwrap_or(ended),
             ended,
-            texts: vec![("http.request.method", method.to_string()), ("http.route", route)],
+            texts: vec![("http.request.method", known(&method).to_owned()), ("http.route", route)],
             status: Some(status.as_u16()),
         }
     }
 
     fn log(&self, sent_bytes: u64) {
         let Self { method, route, status, started, .. } = self;
-        let status = status.as_u16();
+        let (method, status) = (known(method), status.as_u16());
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if status >= 500 {
-            tracing::info!(%method, route, status, sent_bytes, ms, "answered");
+            tracing::info!(method, route, status, sent_bytes, ms, "answered");
         } else {
-            tracing::debug!(%method, route, status, sent_bytes, ms, "answered");
+            tracing::debug!(method, route, status, sent_bytes, ms, "answered");
         }
     }
+}
+
+/// A method's name, or `_OTHER` for what somebody made up (OpenTelemetry's semantic conventions for HTTP).
+fn known(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+    KNOWN.into_iter().find(|name| *name == method.as_str()).unwrap_or("_OTHER")
 }
 
 /// A body that is sent as part of its request, and ends it.
