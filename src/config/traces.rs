@@ -50,11 +50,12 @@ fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Option<TraceSetting
     if !matches!(endpoint.scheme(), "http" | "https") {
         return Err(wrong(&name, "must begin with http:// or https://"));
     }
-    if let Some((name, _)) = either("PROTOCOL").filter(|(_, value)| value == "grpc") {
-        return Err(wrong(
-            &name,
-            "is `grpc`; closeby sends JSON over HTTP: name a collector's HTTP address (port 4318)",
-        ));
+    if let Some((name, value)) = either("PROTOCOL").filter(|(_, value)| value != "http/protobuf") {
+        let message = format!(
+            "is `{value}`; closeby sends protobuf over HTTP (`http/protobuf`): name a collector's HTTP address \
+             (port 4318)"
+        );
+        return Err(wrong(&name, &message));
     }
     let headers = match either("HEADERS") {
         None => Vec::new(),
@@ -88,7 +89,9 @@ fn header(pair: &str) -> Option<(String, String)> {
     let name = name.trim();
     let is_fine = !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    (is_fine && !value.chars().any(char::is_control)).then(|| (name.to_owned(), value.into_owned()))
+    // Others are no header's (RFC 9110, §5.5): they would be left out without a word.
+    let is_sendable = value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    (is_fine && is_sendable).then(|| (name.to_owned(), value.into_owned()))
 }
 
 fn ratio(text: Option<String>) -> Result<f64, ConfigError> {
@@ -125,6 +128,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://collector.example/spans"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20x, tenant=a"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
             ("OTEL_SERVICE_NAME", "files"),
             ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
             ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
@@ -143,8 +147,10 @@ mod tests {
         for wrong in [
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "collector:4318"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "no value"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "a=b%0d%0ac"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=%C3%A4"),
             ("OTEL_TRACES_SAMPLER", "sometimes"),
         ] {
             let error = of(&[at, wrong]).err().map(|error| error.to_string());

@@ -1,29 +1,37 @@
-//! Traces for a collector, as OpenTelemetry's protocol in JSON over HTTP (OTLP 1,
-//! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>).
-//!
-//! Written here and not taken from the `opentelemetry` crates: what is sent are a few fields of what
-//! [`crate::trace`] knows anyway, and those crates would bring eighteen others and spans of their own.
+//! Traces for a collector: hands what [`crate::trace`] recorded to OpenTelemetry's crates, which make batches of
+//! it and send them as protobuf over HTTP (OTLP 1, <https://opentelemetry.io/docs/specs/otlp/#otlphttp>).
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use async_trait::async_trait;
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{
+    ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SamplingDecision, ShouldSample as _, SpanData,
+    SpanEvents, SpanLinks, SpanProcessor as _,
+};
+use tokio::runtime::Handle;
 use url::Url;
 
 use crate::domain::RequestId;
 use crate::trace::{Kind, Recorder, Span};
 
-/// Spans that wait to be sent; those beyond are dropped, and counted in the log.
+/// Spans that wait to be sent; those beyond are dropped.
 const WAITING: usize = 4096;
 /// Spans of one request to the collector.
 const BATCH: usize = 512;
-/// A batch is sent this long after its first span.
+/// What waits is sent this often.
 const DELAY: Duration = Duration::from_secs(1);
-/// The collector has so long to take a batch.
+/// The collector has so long to take a batch, and this is how long a batch is tried again.
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Where traces go.
@@ -55,36 +63,42 @@ pub enum TraceError {
     /// The HTTP client cannot be made.
     #[error("cannot set up the sending of traces: {0}")]
     Http(#[from] reqwest::Error),
+    /// The exporter cannot be made. Its text is left out: it has the address, which may hold a password.
+    #[error("cannot set up the sending of traces to this address")]
+    Exporter,
     /// Something else records already.
     #[error("traces are set up already")]
     Twice,
 }
 
+impl From<ExporterBuildError> for TraceError {
+    fn from(_: ExporterBuildError) -> Self {
+        Self::Exporter
+    }
+}
+
 /// Sends traces until it is closed.
 #[derive(Debug)]
 pub struct Exporter {
-    queue: Queue,
-    sending: JoinHandle<()>,
+    processor: Arc<BatchSpanProcessor>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Queue {
-    spans: Arc<Mutex<Option<mpsc::Sender<Span>>>>,
-    dropped: Arc<AtomicU64>,
-    /// Ids below this are recorded: they are random, so it is a part of all (`TraceIdRatioBased`).
-    below: u128,
+    processor: Arc<BatchSpanProcessor>,
+    sampler: Sampler,
+    scope: InstrumentationScope,
 }
 
 impl Recorder for Queue {
     fn samples(&self, request: RequestId) -> bool {
-        request.bits() <= self.below
+        let id = TraceId::from(request.bits());
+        let result = self.sampler.should_sample(None, id, "", &SpanKind::Server, &[], &[]);
+        result.decision == SamplingDecision::RecordAndSample
     }
 
     fn record(&self, span: Span) {
-        let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
-        if spans.as_ref().is_some_and(|spans| spans.try_send(span).is_err()) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.processor.on_end(data(span, self.scope.clone()));
     }
 }
 
@@ -96,150 +110,180 @@ impl Exporter {
     pub fn start(target: TraceTarget) -> Result<Self, TraceError> {
         // A second call finds the provider installed, which is what it wants.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .timeout(WITHIN)
             .build()?;
-        let (sender, receiver) = mpsc::channel(WAITING);
-        let below = below(target.ratio);
-        let queue = Queue { spans: Arc::new(Mutex::new(Some(sender))), dropped: Arc::default(), below };
-        if !crate::trace::record_with(Box::new(queue.clone())) {
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_http_client(Client { client, runtime: Handle::current() })
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(target.endpoint)
+            .with_headers(target.headers.into_iter().map(|(name, Secret(value))| (name, value)).collect())
+            .with_timeout(WITHIN)
+            .build()?;
+        let batches = BatchConfigBuilder::default()
+            .with_max_queue_size(WAITING)
+            .with_max_export_batch_size(BATCH)
+            .with_scheduled_delay(DELAY)
+            .build();
+        let exporter = Told { exporter, dropped: AtomicU64::new(0) };
+        let mut processor = BatchSpanProcessor::new(exporter, batches);
+        processor.set_resource(&resource(target.service));
+        let processor = Arc::new(processor);
+        let queue = Queue {
+            processor: Arc::clone(&processor),
+            sampler: Sampler::TraceIdRatioBased(target.ratio),
+            scope: InstrumentationScope::builder("closeby").build(),
+        };
+        if !crate::trace::record_with(Box::new(queue)) {
             return Err(TraceError::Twice);
         }
-        let sending = tokio::spawn(send_all(http, target, receiver, Arc::clone(&queue.dropped)));
-        Ok(Self { queue, sending })
+        Ok(Self { processor })
     }
 
     /// Records nothing more, and sends what waits, for so long at most.
     pub async fn close(self, deadline: Duration) {
-        drop(self.queue.spans.lock().unwrap_or_else(PoisonError::into_inner).take());
-        if tokio::time::timeout(deadline, self.sending).await.is_err() {
+        let closing = move || self.processor.shutdown_with_timeout(deadline);
+        if !matches!(tokio::task::spawn_blocking(closing).await, Ok(Ok(()))) {
             tracing::warn!("some traces were not sent before the stop");
         }
     }
 }
 
-/// The last id that is in this part of all; none but 0, which is no id, for nothing.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-fn below(ratio: f64) -> u128 {
-    if ratio >= 1.0 { u128::MAX } else { (ratio.max(0.0) * u128::MAX as f64) as u128 }
+fn resource(service: String) -> Resource {
+    Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_service_name(service)
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .build()
 }
 
-async fn send_all(
-    http: reqwest::Client,
-    target: TraceTarget,
-    mut spans: mpsc::Receiver<Span>,
-    dropped: Arc<AtomicU64>,
-) {
-    let mut has_failed = false;
-    while let Some(first) = spans.recv().await {
-        let mut batch = vec![first];
-        let more = async {
-            while batch.len() < BATCH {
-                let Some(span) = spans.recv().await else { break };
-                batch.push(span);
+/// What is sent of a span.
+fn data(span: Span, scope: InstrumentationScope) -> SpanData {
+    // One process can have both roles, so this says nothing of the resource.
+    let mut attributes = vec![KeyValue::new("closeby.role", span.role)];
+    attributes.extend(span.texts.into_iter().map(|(key, value)| KeyValue::new(key, value)));
+    attributes
+        .extend(span.status.map(|status| KeyValue::new("http.response.status_code", i64::from(status))));
+    let id = TraceId::from(span.of.request.bits());
+    SpanData {
+        span_context: SpanContext::new(
+            id,
+            SpanId::from(span.of.span),
+            TraceFlags::SAMPLED,
+            false,
+            TraceState::NONE,
+        ),
+        parent_span_id: span.parent.map_or(SpanId::INVALID, SpanId::from),
+        parent_span_is_remote: span.parent.is_some() && span.kind == Kind::Server,
+        span_kind: match span.kind {
+            Kind::Internal => SpanKind::Internal,
+            Kind::Server => SpanKind::Server,
+        },
+        name: span.name.into(),
+        start_time: span.started,
+        end_time: span.ended,
+        attributes,
+        dropped_attributes_count: 0,
+        events: SpanEvents::default(),
+        links: SpanLinks::default(),
+        // An error is what this server did wrong, not what it was asked wrongly.
+        status: match span.status {
+            Some(500..) => Status::error(""),
+            _ => Status::Unset,
+        },
+        instrumentation_scope: scope,
+    }
+}
+
+/// Says in the log when the collector begins to take nothing, and when it takes traces again: the crates say it
+/// of every batch, or not at all.
+#[derive(Debug)]
+struct Told<E> {
+    exporter: E,
+    /// Spans that were lost since the collector took the last ones.
+    dropped: AtomicU64,
+}
+
+impl<E: opentelemetry_sdk::trace::SpanExporter> opentelemetry_sdk::trace::SpanExporter for Told<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len() as u64;
+        let result = self.exporter.export(batch).await;
+        match &result {
+            Ok(()) => {
+                let dropped = self.dropped.swap(0, Ordering::Relaxed);
+                if dropped > 0 {
+                    tracing::info!(dropped, "the collector takes traces again");
+                }
             }
-        };
-        let _ = tokio::time::timeout(DELAY, more).await;
-        match send(&http, &target, &batch).await {
-            Ok(()) if has_failed => {
-                has_failed = false;
-                let dropped = dropped.swap(0, Ordering::Relaxed);
-                tracing::info!(dropped, "the collector takes traces again");
-            }
-            Ok(()) => {}
             Err(why) => {
-                dropped.fetch_add(batch.len() as u64, Ordering::Relaxed);
-                if !has_failed {
+                if self.dropped.fetch_add(spans, Ordering::Relaxed) == 0 {
                     tracing::warn!(%why, "the collector takes no traces; they are dropped");
                 }
-                has_failed = true;
             }
         }
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
     }
 }
 
-async fn send(http: &reqwest::Client, target: &TraceTarget, batch: &[Span]) -> Result<(), String> {
-    let mut call = http.post(target.endpoint.clone()).json(&document(&target.service, batch));
-    for (name, value) in &target.headers {
-        call = call.header(name, &value.0);
-    }
-    // The error's own text has the address, which may hold a password.
-    let answer = call.send().await.map_err(|error| error.without_url().to_string())?;
-    let status = answer.status();
-    if status.is_success() { Ok(()) } else { Err(format!("it answered {status}")) }
+/// Our HTTP client, for a caller that is outside of the runtime: batches are sent by a thread of their own.
+#[derive(Debug)]
+struct Client {
+    client: reqwest::Client,
+    runtime: Handle,
 }
 
-/// An `ExportTraceServiceRequest`, one resource for each role that this process has.
-fn document(service: &str, batch: &[Span]) -> Value {
-    let mut roles: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
-    for span in batch {
-        roles.entry(span.role).or_default().push(written(span));
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (parts, body) = request.into_parts();
+        // Made anew from the address, because a name and a password in it count only so.
+        let call = self.client.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body);
+        let sending = self.runtime.spawn(async move {
+            let mut answer = call.send().await?;
+            let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
+            // Read to its end, so that the connection can be used again; nobody looks at it.
+            while answer.chunk().await?.is_some() {}
+            Ok((status, headers))
+        });
+        let (status, headers) = sending.await?.map_err(|error: reqwest::Error| {
+            // The error's own text has the address, which may hold a password.
+            let error = error.without_url();
+            tracing::debug!(?error, "traces did not reach the collector");
+            error
+        })?;
+        let mut answer = Response::new(Bytes::new());
+        *answer.status_mut() = status;
+        *answer.headers_mut() = headers;
+        Ok(answer)
     }
-    let resources: Vec<Value> = roles
-        .into_iter()
-        .map(|(role, spans)| {
-            json!({
-                "resource": { "attributes": [
-                    text("service.name", service),
-                    text("service.version", env!("CARGO_PKG_VERSION")),
-                    text("closeby.role", role),
-                ]},
-                "scopeSpans": [{ "scope": { "name": "closeby" }, "spans": spans }],
-            })
-        })
-        .collect();
-    json!({ "resourceSpans": resources })
-}
-
-fn text(key: &str, value: &str) -> Value {
-    json!({ "key": key, "value": { "stringValue": value } })
-}
-
-/// Ids are hexadecimal, 64-bit numbers are strings, enums are numbers (OTLP's JSON mapping).
-fn written(span: &Span) -> Value {
-    let mut attributes: Vec<Value> = span.texts.iter().map(|(key, value)| text(key, value)).collect();
-    if let Some(status) = span.status {
-        attributes.push(json!({
-            "key": "http.response.status_code", "value": { "intValue": status.to_string() }
-        }));
-    }
-    let mut written = json!({
-        "traceId": span.of.request.to_string(),
-        "spanId": format!("{:016x}", span.of.span),
-        "name": span.name,
-        "kind": match span.kind { Kind::Internal => 1, Kind::Server => 2 },
-        "startTimeUnixNano": nanos(span.started).to_string(),
-        "endTimeUnixNano": nanos(span.ended).to_string(),
-        "attributes": attributes,
-        // An error is what this server did wrong, not what it was asked wrongly.
-        "status": { "code": if span.status.is_some_and(|status| status >= 500) { 2 } else { 0 } },
-    });
-    if let Some(parent) = span.parent {
-        written["parentSpanId"] = Value::String(format!("{parent:016x}"));
-    }
-    written
-}
-
-fn nanos(time: SystemTime) -> u128 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::time::UNIX_EPOCH;
+
+    use opentelemetry::Value;
+
     use super::*;
 
     #[test]
-    fn a_part_of_all_requests_is_recorded() {
-        assert_eq!((below(0.0), below(1.0), below(7.0), below(-1.0)), (0, u128::MAX, u128::MAX, 0));
-        assert_eq!(below(0.5).leading_zeros(), 0);
-        assert_eq!(below(0.25).leading_zeros(), 1);
-    }
-
-    #[test]
-    fn a_span_is_written_as_the_protocol_has_it() {
+    fn a_span_is_handed_on_with_the_ids_that_logs_have() {
         let span = Span {
             of: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap(),
             parent: Some(1),
@@ -249,25 +293,29 @@ mod tests {
             started: UNIX_EPOCH + Duration::from_nanos(5),
             ended: UNIX_EPOCH + Duration::from_secs(2),
             texts: vec![("http.route", "/healthz".to_owned())],
-            status: Some(503),
+            status: Some(500),
         };
-        let document = document("closeby", &[span]);
-        let written = &document["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
-        assert_eq!(written["traceId"], "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(
-            (&written["spanId"], &written["parentSpanId"]),
-            (&json!("00f067aa0ba902b7"), &json!("0000000000000001"))
-        );
-        assert_eq!(
-            (&written["startTimeUnixNano"], &written["endTimeUnixNano"]),
-            (&json!("5"), &json!("2000000000"))
-        );
-        assert_eq!((&written["kind"], &written["status"]["code"]), (&json!(2), &json!(2)));
-        assert_eq!(written["attributes"][1]["value"]["intValue"], "503");
-        let role = &document["resourceSpans"][0]["resource"]["attributes"][2];
-        assert_eq!(
-            (&role["key"], &role["value"]["stringValue"]),
-            (&json!("closeby.role"), &json!("central"))
-        );
+        let scope = InstrumentationScope::builder("closeby").build();
+        let written = data(span.clone(), scope.clone());
+        assert_eq!(written.span_context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(written.span_context.span_id().to_string(), "00f067aa0ba902b7");
+        // One that is not sampled would be left out without a word.
+        assert!(written.span_context.is_sampled());
+        assert_eq!(written.parent_span_id.to_string(), "0000000000000001");
+        assert!(written.parent_span_is_remote);
+        assert_eq!((written.start_time, written.end_time), (span.started, span.ended));
+        assert_eq!((&written.span_kind, &written.status), (&SpanKind::Server, &Status::error("")));
+        let said = |key: &str| {
+            let found = written.attributes.iter().find(|attribute| attribute.key.as_str() == key);
+            found.map(|attribute| attribute.value.clone())
+        };
+        assert_eq!(said("closeby.role"), Some(Value::from("central")));
+        assert_eq!(said("http.route"), Some(Value::from("/healthz")));
+        assert_eq!(said("http.response.status_code"), Some(Value::I64(500)));
+
+        let first = data(Span { parent: None, kind: Kind::Internal, status: Some(499), ..span }, scope);
+        assert_eq!(first.parent_span_id, SpanId::INVALID);
+        assert!(!first.parent_span_is_remote);
+        assert_eq!((first.span_kind, first.status), (SpanKind::Internal, Status::Unset));
     }
 }
