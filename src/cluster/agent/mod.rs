@@ -33,9 +33,6 @@ const CALL: Duration = Duration::from_secs(4);
 /// No answer of central is longer, in bytes: a finish carries a blob's files.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 
-/// Of the keys that it has, a node proves so many when it joins again: the newest ones.
-const KEYS_TO_PROVE: usize = 2;
-
 /// What an agent says of its node.
 #[derive(Debug, Clone)]
 pub struct AgentOptions {
@@ -174,9 +171,13 @@ impl Agent {
         let id = key.id();
         let mut identity =
             known.unwrap_or(Identity { node, cluster, keys: vec![], highest_epoch: 0, has_store: false });
+        let is_newer = identity.newest_key().is_none_or(|newest| newest.id() != id);
         identity.add_key(key);
         self.keep(identity.clone()).await?;
-        self.state().newest_since = None;
+        // Joining again with the key it has keeps no former one alive for longer.
+        if is_newer {
+            self.state().newest_since = None;
+        }
         tracing::info!(%node, %cluster, key = %id, "joined the cluster");
         Ok(identity)
     }
@@ -189,7 +190,8 @@ impl Agent {
         known: Option<&Identity>,
     ) -> Result<NodeKey, AgentError> {
         let keys: Vec<Option<&NodeKey>> = match known {
-            Some(identity) => identity.keys.iter().rev().take(KEYS_TO_PROVE).map(Some).collect(),
+            // The newest first; an older one counts where central went back to the root before.
+            Some(identity) => identity.keys.iter().rev().map(Some).collect(),
             None => vec![None],
         };
         let secrets = self.options.join_secret.get();
@@ -354,10 +356,12 @@ impl Agent {
         }
     }
 
-    /// One beat, or two: the first of a start learns the ledger's time, which the second names.
+    /// One beat, or two: the first of a start learns the ledger's time, which the second names. The first
+    /// to a central that was of 0.1 learns that this one may be told of TLS: until then it calls plainly.
     async fn heartbeat(&self, vitals: Vitals, goodbye: bool) -> Result<HeartbeatAnswer, AgentError> {
+        let told_all = self.state().reads_more || self.options.tls_port.is_none();
         let first = self.one_beat(vitals, goodbye).await?;
-        if first.counted {
+        if first.counted && (told_all || !first.reads_more) {
             return Ok(first);
         }
         let second = self.one_beat(vitals, goodbye).await?;

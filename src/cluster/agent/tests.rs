@@ -239,7 +239,7 @@ async fn a_central_of_0_1_is_told_what_it_knows_and_a_later_one_where_tls_is() {
     let agent = test.agent();
     agent.beat(VITALS).await.unwrap();
     test.central.script().reads_more = true;
-    agent.beat(VITALS).await.unwrap();
+    // It is told at once, and calls no longer plainly.
     agent.beat(VITALS).await.unwrap();
     let said = |test: &Test| {
         let script = test.central.script();
