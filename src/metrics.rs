@@ -15,7 +15,7 @@ use prometheus::{
 };
 
 pub use http::{HttpMetrics, RouteClass};
-pub use node::{NodeMetrics, NodeStanding};
+pub use node::{Fullness, NodeMetrics, NodeStanding};
 use process::ProcessMetrics;
 
 use crate::domain::NodeId;
@@ -55,6 +55,7 @@ pub struct Metrics {
     ledger_decide: Histogram,
     ledger_read: Histogram,
     ledger_write: Histogram,
+    ledger_up: IntGauge,
     ledger_queue: IntGauge,
     ledger_file_bytes: IntGauge,
     ledger_disk_free_bytes: IntGauge,
@@ -194,6 +195,12 @@ impl Builder {
         self.add(IntGauge::new(name, help))
     }
 
+    fn gauge_at(&self, name: &str, help: &str, at: i64) -> Result<IntGauge, prometheus::Error> {
+        let gauge = self.gauge(name, help)?;
+        gauge.set(at);
+        Ok(gauge)
+    }
+
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
         self.add(IntGaugeVec::new(Opts::new(name, help), labels))
     }
@@ -308,6 +315,8 @@ impl Metrics {
             ledger_decide,
             ledger_read,
             ledger_write,
+            // It was opened before anything is counted.
+            ledger_up: build.gauge_at("closeby_ledger_up", "Whether the ledger answered this scrape; where not, its gauges are older", 1)?,
             ledger_queue: build.gauge("closeby_ledger_queue", "Calls that wait for the ledger's writer")?,
             ledger_file_bytes: build.gauge("closeby_ledger_file_bytes", "Bytes of the ledger's files")?,
             ledger_disk_free_bytes: build.gauge("closeby_ledger_disk_free_bytes", "Bytes that are free on the ledger's disk")?,
@@ -409,12 +418,22 @@ impl Metrics {
         }
     }
 
-    /// The text that Prometheus reads.
+    /// Whether the ledger answered the last scrape; before the first, it did.
+    #[must_use]
+    pub fn is_ledger_up(&self) -> bool {
+        self.ledger_up.get() == 1
+    }
+
+    /// The text that Prometheus reads. Without a standing, as the ledger did not tell it, the gauges stay as
+    /// they were.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn scrape(&self, standing: &Standing) -> Result<Vec<u8>, prometheus::Error> {
-        self.set(standing);
+    pub fn scrape(&self, standing: Option<&Standing>) -> Result<Vec<u8>, prometheus::Error> {
+        self.ledger_up.set(i64::from(standing.is_some()));
+        if let Some(standing) = standing {
+            self.set(standing);
+        }
         self.process.look();
         let mut text = text(&self.registry)?;
         // A family without a node is left out by the encoder; who looks for it by name is to find it.
@@ -461,7 +480,7 @@ mod tests {
     use super::*;
 
     fn scraped(metrics: &Metrics, standing: &Standing) -> String {
-        String::from_utf8(metrics.scrape(standing).unwrap()).unwrap()
+        String::from_utf8(metrics.scrape(Some(standing)).unwrap()).unwrap()
     }
 
     #[test]
@@ -532,6 +551,21 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
+    }
+
+    #[test]
+    fn gauges_stay_and_counters_go_on_while_the_ledger_fails() {
+        let metrics = Metrics::new().unwrap();
+        assert!(metrics.is_ledger_up());
+        let standing = Standing { blobs: 3, ..Standing::default() };
+        assert!(scraped(&metrics, &standing).contains("\ncloseby_ledger_up 1\n"));
+        metrics.upload_ended(Ended::Failed);
+        let text = String::from_utf8(metrics.scrape(None).unwrap()).unwrap();
+        for line in ["closeby_ledger_up 0", "closeby_blobs 3", "closeby_uploads_total{outcome=\"failed\"} 1"] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        assert!(!metrics.is_ledger_up());
+        assert!(scraped(&metrics, &standing).contains("\ncloseby_ledger_up 1\n"));
     }
 
     #[test]

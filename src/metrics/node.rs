@@ -12,14 +12,8 @@ use super::{set, text};
 /// What is read off a node's store and service at each scrape.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NodeStanding {
-    /// Bytes of its filesystem.
-    pub total_bytes: u64,
-    /// Bytes that an upload can reserve.
-    pub free_bytes: u64,
-    /// Sessions that live now.
-    pub sessions: u64,
-    /// Of these, the prepared ones.
-    pub prepared: u64,
+    /// How full its store is; none where that cannot be told.
+    pub fullness: Option<Fullness>,
     /// Uploads whose bytes it takes now.
     pub receiving: u64,
     /// Downloads and copies that it sends now.
@@ -30,6 +24,19 @@ pub struct NodeStanding {
     pub sent_bytes: u64,
 }
 
+/// How full a node's store is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fullness {
+    /// Bytes of its filesystem.
+    pub total_bytes: u64,
+    /// Bytes that an upload can reserve.
+    pub free_bytes: u64,
+    /// Sessions that live now.
+    pub sessions: u64,
+    /// Of these, the prepared ones.
+    pub prepared: u64,
+}
+
 /// A node's metrics. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct NodeMetrics {
@@ -37,6 +44,7 @@ pub struct NodeMetrics {
     /// Its requests.
     pub http: HttpMetrics,
     process: ProcessMetrics,
+    up: IntGauge,
     total_bytes: IntGauge,
     free_bytes: IntGauge,
     sessions: IntGauge,
@@ -86,9 +94,16 @@ impl NodeMetrics {
         let beat_age =
             Gauge::new("closeby_storage_last_beat_age_seconds", "Time since central counted a heartbeat")?;
         registry.register(Box::new(beat_age.clone()))?;
+        let up = gauge(
+            "closeby_storage_up",
+            "Whether the store answered this scrape; where not, its gauges are older",
+        )?;
+        // It was opened before anything is counted.
+        up.set(1);
         Ok(Self {
             http: HttpMetrics::new(&registry)?,
             process: ProcessMetrics::new(&registry, "node")?,
+            up,
             total_bytes: gauge("closeby_storage_total_bytes", "Bytes of the filesystem")?,
             free_bytes: gauge("closeby_storage_free_bytes", "Bytes that uploads can reserve")?,
             sessions: gauge("closeby_storage_sessions", "Uploads on their way, also those that rest")?,
@@ -134,15 +149,24 @@ impl NodeMetrics {
         if is_right { self.digests_verified.inc() } else { self.digests_refused.inc() }
     }
 
-    /// The text that Prometheus reads.
+    /// Whether the store answered the last scrape; before the first, it did.
+    #[must_use]
+    pub fn is_store_up(&self) -> bool {
+        self.up.get() == 1
+    }
+
+    /// The text that Prometheus reads. What the store does not tell stays as it was.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn scrape(&self, standing: &NodeStanding) -> Result<Vec<u8>, prometheus::Error> {
-        set(&self.total_bytes, standing.total_bytes);
-        set(&self.free_bytes, standing.free_bytes);
-        set(&self.sessions, standing.sessions);
-        set(&self.prepared, standing.prepared);
+        self.up.set(i64::from(standing.fullness.is_some()));
+        if let Some(fullness) = standing.fullness {
+            set(&self.total_bytes, fullness.total_bytes);
+            set(&self.free_bytes, fullness.free_bytes);
+            set(&self.sessions, fullness.sessions);
+            set(&self.prepared, fullness.prepared);
+        }
         set(&self.receiving, standing.receiving);
         set(&self.sending, standing.sending);
         let raise = |counter: &IntCounter, to: u64| counter.inc_by(to.saturating_sub(counter.get()));

@@ -124,3 +124,45 @@ async fn copies_on_a_node_that_is_out_are_missing() {
     .await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_gone_is_told_beside_what_was_counted() {
+    let cluster = Cluster::with(Options { places: vec!["toronto", "amsterdam"], ..Options::default() }).await;
+    let object = cluster.store("one.bin", content(4, 1000)).await;
+    let link = location(&cluster.redirect(object["url"].as_str().unwrap()).await);
+    let central = format!("{}/metrics", cluster.base);
+    let nodes = format!("{}/metrics", link.split("/b/").next().unwrap());
+    for (url, up, counted, gauge, folders) in [
+        (
+            central,
+            "closeby_ledger_up",
+            "closeby_stored_bytes_total",
+            "closeby_blobs",
+            vec![cluster.central_data()],
+        ),
+        (
+            nodes,
+            "closeby_storage_up",
+            "closeby_storage_received_bytes_total",
+            "closeby_storage_total_bytes",
+            vec![cluster.node_dir("toronto"), cluster.node_dir("amsterdam")],
+        ),
+    ] {
+        let before = scrape(&cluster, &url).await;
+        assert_eq!(sum(&before, up, &[]), 1.0, "{before}");
+        let aside = |folder: &std::path::Path| folder.with_extension("aside");
+        for folder in &folders {
+            std::fs::rename(folder, aside(folder)).unwrap();
+        }
+        let gone = scrape(&cluster, &url).await;
+        for folder in &folders {
+            std::fs::rename(aside(folder), folder).unwrap();
+        }
+        assert_eq!(sum(&gone, up, &[]), 0.0, "{gone}");
+        assert_eq!(sum(&gone, counted, &[]), 1000.0, "{gone}");
+        assert_eq!(sum(&gone, gauge, &[]), sum(&before, gauge, &[]), "{gone}");
+        assert_eq!(families(&gone), families(&before));
+        assert_eq!(sum(&scrape(&cluster, &url).await, up, &[]), 1.0);
+    }
+    cluster.stop().await;
+}

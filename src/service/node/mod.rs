@@ -29,7 +29,7 @@ use crate::cluster::clock::LedgerClock;
 use crate::cluster::http::ClusterHttp;
 use crate::cluster::keys::SharedKeys;
 use crate::domain::{Label, NodeId, Sha1, Timestamp, UploadId};
-use crate::metrics::{NodeMetrics, NodeStanding};
+use crate::metrics::{Fullness, NodeMetrics, NodeStanding};
 use crate::tickets::{CallTicket, NodeKey, Operation};
 use crate::trace;
 use crate::wire::cluster::{ProveAnswer, ProveRequest};
@@ -258,17 +258,26 @@ impl NodeService {
         }
     }
 
-    /// What the metrics say of the node as it stands.
+    async fn fullness(&self) -> Result<Fullness> {
+        let Capacity { total_bytes, free_bytes, sessions } = self.capacity().await?;
+        let prepared = self.store().prepared_sessions().await?.len() as u64;
+        Ok(Fullness { total_bytes, free_bytes, sessions, prepared })
+    }
+
+    /// What the metrics say of the node as it stands; of a store that does not answer, how it stood.
     ///
     /// # Errors
-    /// What the store fails with.
+    /// When they cannot be written.
     pub async fn scrape(&self) -> Result<Vec<u8>> {
-        let (capacity, traffic) = (self.capacity().await?, self.traffic());
+        let (fullness, traffic) = (self.fullness().await, self.traffic());
+        // What was counted is told most of all when something fails.
+        if let Err(error) = &fullness
+            && self.parts.metrics.is_store_up()
+        {
+            tracing::warn!(%error, "the store does not answer: the metrics say how it stood");
+        }
         let standing = NodeStanding {
-            total_bytes: capacity.total_bytes,
-            free_bytes: capacity.free_bytes,
-            sessions: capacity.sessions,
-            prepared: self.store().prepared_sessions().await?.len() as u64,
+            fullness: fullness.ok(),
             receiving: traffic.receiving,
             sending: traffic.sending,
             received_bytes: traffic.received_bytes,
