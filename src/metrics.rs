@@ -561,7 +561,8 @@ mod tests {
         assert!(scraped(&metrics, &standing).contains("\ncloseby_ledger_up 1\n"));
         metrics.upload_ended(Ended::Failed);
         let text = String::from_utf8(metrics.scrape(None).unwrap()).unwrap();
-        for line in ["closeby_ledger_up 0", "closeby_blobs 3", "closeby_uploads_total{outcome=\"failed\"} 1"] {
+        for line in ["closeby_ledger_up 0", "closeby_blobs 3", "closeby_uploads_total{outcome=\"failed\"} 1"]
+        {
             assert!(text.contains(line), "{line} in {text}");
         }
         assert!(!metrics.is_ledger_up());

@@ -62,6 +62,39 @@ pub enum BlobError {
     Io(#[from] std::io::Error),
 }
 
+impl BlobError {
+    /// Whether the disk may be failing: not where the process had no descriptor or no memory left, and not
+    /// where a job broke down.
+    #[must_use]
+    pub fn is_disks_fault(&self) -> bool {
+        let Self::Io(error) = self else { return false };
+        error.get_ref().and_then(|inner| inner.downcast_ref::<DiskFault>()).is_some_and(DiskFault::is_disks)
+    }
+}
+
+/// What a disk answered to a call, and what the call was for.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {answer}")]
+struct DiskFault {
+    doing: String,
+    #[source]
+    answer: std::io::Error,
+}
+
+impl DiskFault {
+    fn is_disks(&self) -> bool {
+        use rustix::io::Errno;
+        let own = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::INTR];
+        !Errno::from_io_error(&self.answer).is_some_and(|errno| own.contains(&errno))
+    }
+}
+
+impl From<DiskFault> for BlobError {
+    fn from(fault: DiskFault) -> Self {
+        Self::Io(std::io::Error::new(fault.answer.kind(), fault))
+    }
+}
+
 /// The result of a call to the store.
 pub type Result<T> = std::result::Result<T, BlobError>;
 
@@ -276,4 +309,30 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// How full it is.
     async fn capacity(&self) -> Result<Capacity>;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_process_without_descriptors_does_not_blame_its_disk() {
+        let fault = |errno: Errno| {
+            BlobError::from(DiskFault { doing: "opening blob x".to_owned(), answer: errno.into() })
+        };
+        for errno in [Errno::IO, Errno::ROFS, Errno::NODEV, Errno::NOENT] {
+            assert!(fault(errno).is_disks_fault(), "{errno}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            assert!(!fault(errno).is_disks_fault(), "{errno}");
+        }
+        assert!(!BlobError::Io(io::Error::other("a job broke down")).is_disks_fault());
+        assert!(!BlobError::NoSpace.is_disks_fault());
+        let said = fault(Errno::IO).to_string();
+        assert!(said.starts_with("the disk failed: opening blob x: "), "{said}");
+    }
 }

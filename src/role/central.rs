@@ -280,7 +280,6 @@ fn serve(
         role: "central",
         trusted: site.addresses.trusted.clone(),
         metrics: site.metrics.http.clone(),
-        disk: None,
         class_of: RouteClass::of_central,
     });
     let site = web::Data::new(site);

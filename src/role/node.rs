@@ -339,12 +339,15 @@ fn serve(
         role: "node",
         trusted: Vec::new(),
         metrics: metrics.http.clone(),
-        disk: Some(metrics),
         class_of: RouteClass::of_node,
     });
     let mut server = HttpServer::new(move || {
         let (service, rules, observer) = (Arc::clone(&service), rules.clone(), Arc::clone(&observer));
+        let metrics = metrics.clone();
         App::new()
+            .wrap(middleware::from_fn(move |request, next| {
+                api::node::count_disk_errors(metrics.clone(), request, next)
+            }))
             .wrap(middleware::from_fn(move |request, next| secure(rules.clone(), request, next)))
             .wrap(middleware::from_fn(move |request, next| observe(Arc::clone(&observer), request, next)))
             .configure(move |config| api::node::configure(config, service))

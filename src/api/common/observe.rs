@@ -18,7 +18,7 @@ use actix_web::web::Bytes;
 use ipnet::IpNet;
 
 use crate::domain::TraceParent;
-use crate::metrics::{HttpMetrics, NodeMetrics, RouteClass};
+use crate::metrics::{HttpMetrics, RouteClass};
 use crate::trace::{self, Kind, Span};
 
 /// The header of an answer that says its request's id.
@@ -33,8 +33,6 @@ pub struct Observer {
     pub trusted: Vec<IpNet>,
     /// What is counted.
     pub metrics: HttpMetrics,
-    /// On a node: where it is counted that the disk failed, which is all that a 500 says there.
-    pub disk: Option<NodeMetrics>,
     /// What a request of this method and path is for.
     pub class_of: fn(&str, &str) -> RouteClass,
 }
@@ -73,9 +71,6 @@ pub async fn observe(
         Err(error) => error.as_response_error().status_code(),
     };
     observer.metrics.answered(class, status.as_u16(), started.elapsed().as_secs_f64());
-    if let Some(node) = observer.disk.as_ref().filter(|_| status == StatusCode::INTERNAL_SERVER_ERROR) {
-        node.disk_failed();
-    }
     let mut response = result?.map_into_boxed_body();
     let id = traced.and_then(|traced| HeaderValue::from_str(&traced.request.to_string()).ok());
     if let Some(id) = id {

@@ -120,6 +120,7 @@ pub struct ApiError {
     offset: Option<u64>,
     allow: Option<&'static str>,
     challenge: Option<Challenge>,
+    is_disks_fault: bool,
 }
 
 /// What somebody who is not let in is told to show (RFC 9110 §11.6.1).
@@ -148,7 +149,27 @@ impl ApiError {
     #[must_use]
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let retry_after = (kind.status() == 503).then_some(Duration::from_secs(2));
-        Self { kind, detail: detail.into(), retry_after, offset: None, allow: None, challenge: None }
+        Self {
+            kind,
+            detail: detail.into(),
+            retry_after,
+            offset: None,
+            allow: None,
+            challenge: None,
+            is_disks_fault: false,
+        }
+    }
+
+    /// As the disk failed, which is counted.
+    #[must_use]
+    pub fn of_disk(self) -> Self {
+        Self { is_disks_fault: true, ..self }
+    }
+
+    /// Whether the disk failed.
+    #[must_use]
+    pub const fn is_disks_fault(&self) -> bool {
+        self.is_disks_fault
     }
 
     /// For a method that is not one of those that are allowed here.

@@ -19,6 +19,7 @@ use actix_web::{HttpResponse, web};
 
 use super::common::{ApiError, ProblemKind, read};
 use crate::service::node::NodeService;
+pub use error::count_disk_errors;
 
 /// Mounts the routes.
 pub fn configure(config: &mut web::ServiceConfig, service: Arc<NodeService>) {

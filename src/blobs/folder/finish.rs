@@ -70,7 +70,7 @@ pub(super) fn finish(
     decision: Decision,
 ) -> Result<()> {
     let Decision { upload, sha1, generation, files } = decision;
-    let failed = |error| disk_failed(error, "finishing a blob");
+    let failed = |error| disk_failed(error, format_args!("finishing blob {sha1}"));
     let mine = match &session {
         Some((session, state)) if matches!(**state, State::Prepared) => {
             session.prepared().map(|(digests, _)| digests)
@@ -134,7 +134,7 @@ fn end(inner: &Inner, session: &mut Option<(&Session, &mut State)>) {
 
 /// Says whether the blob that is there is good; if it is not, moves it to the quarantine.
 fn judge(inner: &Inner, mine: &BlobDigests) -> Result<bool> {
-    let failed = |error| disk_failed(error, "reading a blob again");
+    let failed = |error| disk_failed(error, format_args!("reading blob {} again", mine.sha1));
     let path = inner.disk.blob(&mine.sha1);
     let found = match rehash(inner, &path) {
         // The disk cannot give it back; what it can give of it is kept aside all the same.

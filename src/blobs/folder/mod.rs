@@ -38,6 +38,7 @@ mod terms;
 mod tests;
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -48,7 +49,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::blobs::{
-    BlobError, BlobReader, BlobStore, Capacity, DescribedFile, Expected, InventoryPage, Prepared,
+    BlobError, BlobReader, BlobStore, Capacity, DescribedFile, DiskFault, Expected, InventoryPage, Prepared,
     PreparedSession, Result, SessionOptions, StoredBlob,
 };
 use crate::domain::{ClusterId, Generation, NodeId, Sha1, Timestamp, UploadId};
@@ -236,15 +237,16 @@ async fn blocking<T: Send + 'static>(job: impl FnOnce() -> Result<T> + Send + 's
     done.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
 }
 
-/// What a failure of the disk means; a full one is an answer of its own.
 /// Sessions at once, whatever their size: each has up to two files open, and a server that can open no
 /// file more serves nobody.
 const MOST_SESSIONS: usize = if cfg!(test) { 200 } else { 10_000 };
 
-fn disk_failed(error: io::Error, doing: &str) -> BlobError {
-    match error.kind() {
+/// What a failure of the disk means; a full one is an answer of its own. `doing` names what the call was for,
+/// as nobody else logs it.
+fn disk_failed(answer: io::Error, doing: impl fmt::Display) -> BlobError {
+    match answer.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => BlobError::NoSpace,
-        kind => BlobError::Io(io::Error::new(kind, format!("{doing}: {error}"))),
+        _ => DiskFault { doing: doing.to_string(), answer }.into(),
     }
 }
 

@@ -17,6 +17,8 @@ use super::{Inner, blocking, disk_failed, finish};
 
 /// An open file.
 pub(super) struct FileReader {
+    /// What it reads, for the log.
+    name: String,
     file: Arc<File>,
     size: u64,
     /// The session that it is of: it is not quiet while someone reads it.
@@ -25,7 +27,7 @@ pub(super) struct FileReader {
 
 impl FileReader {
     pub(super) fn of_session(inner: &Inner, session: Arc<Session>) -> Result<Self> {
-        let failed = |error| disk_failed(error, "opening a session");
+        let failed = |error| disk_failed(error, format_args!("opening session {}", session.upload.short()));
         let open = || -> io::Result<_> {
             let file = File::open(inner.disk.session_data(session.upload))?;
             let length = file.metadata()?.len();
@@ -34,7 +36,7 @@ impl FileReader {
         let (file, size) = if let Some((digests, _)) = session.prepared() {
             let (file, length) = open().map_err(failed)?;
             if length != digests.size {
-                return Err(damaged());
+                return Err(failed(damaged()));
             }
             (file, length)
         } else {
@@ -42,17 +44,18 @@ impl FileReader {
             let size = session.acknowledged().ok_or(BlobError::WrongState)?;
             (open().map_err(failed)?.0, size)
         };
-        Ok(Self { file: Arc::new(file), size, session: Some(session) })
+        let name = format!("session {}", session.upload.short());
+        Ok(Self { name, file: Arc::new(file), size, session: Some(session) })
     }
 }
 
-fn damaged() -> BlobError {
-    io::Error::new(io::ErrorKind::InvalidData, "the file has another length than its description says").into()
+fn damaged() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the file has another length than its description says")
 }
 
 /// Opens a blob by its description's first line and its file.
 pub(super) fn open_blob(inner: &Inner, sha1: &Sha1) -> Result<(StoredBlob, FileReader)> {
-    let failed = |error| disk_failed(error, "opening a blob");
+    let failed = |error| disk_failed(error, format_args!("opening blob {sha1}"));
     let Some(held) = finish::look(inner, sha1).map_err(failed)? else {
         return Err(BlobError::NoBlob);
     };
@@ -68,10 +71,11 @@ pub(super) fn open_blob(inner: &Inner, sha1: &Sha1) -> Result<(StoredBlob, FileR
     };
     if file.metadata().map_err(failed)?.len() != stored.digests.size {
         tracing::error!(%sha1, "a blob has another length than its description says");
-        return Err(damaged());
+        return Err(failed(damaged()));
     }
     let size = stored.digests.size;
-    Ok((stored, FileReader { file: Arc::new(file), size, session: None }))
+    let name = format!("blob {sha1}");
+    Ok((stored, FileReader { name, file: Arc::new(file), size, session: None }))
 }
 
 #[async_trait]
@@ -90,8 +94,8 @@ impl BlobReader for FileReader {
             return Ok(Bytes::new());
         }
         let file = Arc::clone(&self.file);
-        blocking(move || read(&file, range.start, length).map_err(|error| disk_failed(error, "reading")))
-            .await
+        let read = blocking(move || Ok(read(&file, range.start, length))).await?;
+        read.map_err(|error| disk_failed(error, format_args!("reading {}", self.name)))
     }
 }
 

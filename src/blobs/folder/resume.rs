@@ -69,7 +69,8 @@ pub(super) fn acknowledge(inner: &Inner, session: &Session, writing: &mut Writin
     if session.acknowledged() == Some(writing.at) {
         return Ok(());
     }
-    let failed = |error| disk_failed(error, "acknowledging bytes");
+    let failed =
+        |error| disk_failed(error, format_args!("acknowledging bytes of session {}", session.upload.short()));
     // What was held back was synced on the way, where it was much.
     writing.flusher.settle().map_err(failed)?;
     // A sync that failed is not tried again: what it was to sync may be lost.
@@ -134,7 +135,8 @@ pub(super) fn rewind(inner: &Inner, session: &Session, state: &mut State, offset
         if offset == writing.at {
             return Ok(());
         }
-        let failed = |error| disk_failed(error, "going back");
+        let failed =
+            |error| disk_failed(error, format_args!("going back in session {}", session.upload.short()));
         writing.is_unsure = true;
         let Some(track) = &mut writing.track else { return Err(BlobError::WrongState) };
         writing.hasher = track.nearest(offset);
@@ -160,7 +162,9 @@ pub(super) fn wake(inner: &Inner, session: &Session, state: &mut State) -> Resul
     if let State::Resting(space) = std::mem::replace(state, State::Ended) {
         writing.space = space;
         let stood = session.acknowledged().ok_or(BlobError::WrongState).and_then(|at| {
-            stand(inner, session, &mut writing, at).map_err(|error| disk_failed(error, "going on"))
+            stand(inner, session, &mut writing, at).map_err(|error| {
+                disk_failed(error, format_args!("going on with session {}", session.upload.short()))
+            })
         });
         *state = match stood {
             Ok(()) => State::Writing(Box::new(writing)),
@@ -172,7 +176,7 @@ pub(super) fn wake(inner: &Inner, session: &Session, state: &mut State) -> Resul
 }
 
 fn reopen(inner: &Inner, session: &Session) -> Result<Writing> {
-    let failed = |error| disk_failed(error, "going on with a session");
+    let failed = |error| disk_failed(error, format_args!("going on with session {}", session.upload.short()));
     let (disk, upload) = (&inner.disk, session.upload);
     let at = session.acknowledged().ok_or(BlobError::WrongState)?;
     let file = disk.open_to_go_on(&disk.session_data(upload)).map_err(failed)?;
@@ -186,7 +190,7 @@ fn reopen(inner: &Inner, session: &Session) -> Result<Writing> {
 
 /// Reads the file from where the hasher is to an offset, and hashes it.
 fn read_again(inner: &Inner, session: &Session, writing: &mut Writing, to: u64) -> Result<()> {
-    let failed = |error| disk_failed(error, "reading a session again");
+    let failed = |error| disk_failed(error, format_args!("reading session {} again", session.upload.short()));
     let Writing { file, hasher, pieces, track, .. } = writing;
     pieces.truncate(usize::try_from(hasher.size() / PIECE_BYTES).unwrap_or(usize::MAX));
     if hasher.size() == to {

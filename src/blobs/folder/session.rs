@@ -182,8 +182,10 @@ impl Session {
 /// Makes a session's folder and file, once its space is reserved.
 pub(super) fn create(inner: &Inner, session: &Session, state: &mut State) -> Result<()> {
     let options = &session.options;
-    let space = Reservation::new(&inner.space, options.declared_bytes, options.limit_bytes)
-        .map_err(|error| disk_failed(error, "reserving space"))?;
+    let space =
+        Reservation::new(&inner.space, options.declared_bytes, options.limit_bytes).map_err(|error| {
+            disk_failed(error, format_args!("reserving space for session {}", session.upload.short()))
+        })?;
     let dir = inner.disk.session(session.upload);
     let made = match inner.disk.make_dir(&dir) {
         // What an end that failed has left; no session of this upload lives.
@@ -192,7 +194,7 @@ pub(super) fn create(inner: &Inner, session: &Session, state: &mut State) -> Res
         }
         other => other,
     };
-    let failed = |error| disk_failed(error, "making a session");
+    let failed = |error| disk_failed(error, format_args!("making session {}", session.upload.short()));
     let file =
         made.and_then(|()| inner.disk.make_file(&inner.disk.session_data(session.upload))).map_err(failed)?;
     let track = if options.resumable {
@@ -271,7 +273,7 @@ fn write(inner: &Arc<Inner>, session: &Session, writing: &mut Writing, bytes: &B
     if more > session.most().saturating_sub(writing.at) {
         return Err(BlobError::TooLong);
     }
-    let failed = |error| disk_failed(error, "writing to a session");
+    let failed = |error| disk_failed(error, format_args!("writing to session {}", session.upload.short()));
     writing.space.need(more).map_err(failed)?;
     let path = inner.disk.session_data(session.upload);
     let mut rest = &bytes[..];
@@ -326,7 +328,9 @@ pub(super) fn prepare(
                 .and_then(|read| {
                     read.map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
                 })
-                .map_err(|error| disk_failed(error, "reading a prepared session"))?;
+                .map_err(|error| {
+                    disk_failed(error, format_args!("reading prepared session {}", session.upload.short()))
+                })?;
             let digests = header.digests();
             if !agrees(expected, &digests) {
                 return Err(BlobError::WrongDigest(digests));
@@ -372,7 +376,7 @@ fn settle(
     if !agrees(expected, &digests) {
         return Err(BlobError::WrongDigest(digests));
     }
-    let failed = |error| disk_failed(error, "preparing a session");
+    let failed = |error| disk_failed(error, format_args!("preparing session {}", session.upload.short()));
     let (disk, upload) = (&inner.disk, session.upload);
     // Data, then what describes it (by a rename), then both names, then the folder's name:
     // whenever a cut comes, a description that is there has all its bytes beside it.

@@ -174,3 +174,25 @@ async fn errors_name_no_path() {
     assert!(matches!(error, BlobError::Io(_)));
     assert!(!error.to_string().contains('/'), "{error}");
 }
+
+#[tokio::test]
+async fn a_disk_that_fails_is_said_with_what_it_failed_for() {
+    let bench = Bench::new();
+    let store = bench.open().await;
+    let bytes = content(1000, 2);
+    let upload = UploadId::random();
+    bench.faults.plan(Plan::Fail(Op::Write, io::ErrorKind::Other));
+    let error = send(&store, upload, &bytes).await.unwrap_err();
+    assert!(error.is_disks_fault(), "{error:?}");
+    assert!(error.to_string().contains(&upload.short()), "{error}");
+    bench.faults.plan(Plan::None);
+
+    let upload = UploadId::random();
+    send(&store, upload, &bytes).await.unwrap();
+    store.prepare(upload, Expected::default(), LATER).await.unwrap();
+    let sha1 = digests(&bytes).sha1;
+    bench.faults.plan(Plan::Fail(Op::RenameNew, io::ErrorKind::Other));
+    let error = store.finish(upload, sha1, generation(1), Vec::new()).await.unwrap_err();
+    assert!(error.is_disks_fault(), "{error:?}");
+    assert!(error.to_string().contains(&sha1.to_string()), "{error}");
+}
