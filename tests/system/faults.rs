@@ -15,6 +15,7 @@ use sha1::{Digest as _, Sha1};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+use crate::metrics::sum;
 use crate::support::cut::{Call, Cut};
 use crate::support::{Cluster, Options, content, poll};
 
@@ -322,6 +323,9 @@ async fn finishes_whose_answers_are_all_lost_are_not_acknowledged_before_they_ar
     cut.assert_spent();
     let (status, problem) = told.expect("an answer");
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem}");
+    let text = cluster.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert_eq!(sum(&text, "closeby_uploads_total", &["stored"]), 1.0, "{text}");
+    assert_eq!(sum(&text, "closeby_uploads_total", &["failed"]), 0.0, "{text}");
     // Whoever gives it next has it confirmed.
     assert_given_again(&cluster, &bytes, StatusCode::OK).await;
     cluster.stop().await;

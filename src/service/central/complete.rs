@@ -14,7 +14,7 @@ use crate::ledger::{
     DecideUpload, Decided, Decision, FileRecord, Ledger, LedgerError, Receipt, RefusedReceipts, ReplicaState,
     VisibleBlob,
 };
-use crate::metrics::Metrics;
+use crate::metrics::{Ended, Metrics};
 use crate::trace;
 use crate::wire::node::PrepareAnswer;
 
@@ -37,6 +37,17 @@ pub enum Outcome {
         /// Fewer than two good copies were left, and this upload filled them up.
         healed: bool,
     },
+}
+
+impl Outcome {
+    /// What is counted of an upload of so many bytes.
+    const fn ended(self, bytes: u64) -> Ended {
+        match self {
+            Self::Stored => Ended::Stored(bytes),
+            Self::Duplicate { healed: false } => Ended::Duplicate(bytes),
+            Self::Duplicate { healed: true } => Ended::Healed(bytes),
+        }
+    }
 }
 
 /// Why an upload could not be completed.
@@ -122,26 +133,39 @@ impl Completion {
         let deciding = self.ledger.decide_upload(question);
         let decision = trace::timed("central", "ledger decide_upload", deciding).await?;
         self.metrics.decided(begun.elapsed().as_secs_f64());
-        match decision {
-            Decision::Stored(decided) => {
-                self.settle(upload, &members, &decided).await?;
-                let blob = self.wait_until_kept(viewer, decided.blob).await?;
-                Ok(Completed { outcome: Outcome::Stored, blob })
-            }
+        let (outcome, decided) = match decision {
+            Decision::Stored(decided) => (Outcome::Stored, decided),
             Decision::Duplicate(decided) => {
-                self.settle(upload, &members, &decided).await?;
-                let healed = !decided.keep.is_empty();
-                let blob = self.wait_until_kept(viewer, decided.blob).await?;
-                Ok(Completed { outcome: Outcome::Duplicate { healed }, blob })
+                (Outcome::Duplicate { healed: !decided.keep.is_empty() }, decided)
             }
             Decision::Conflict(known) => {
                 self.abort(upload, members.iter()).await;
-                Err(CompleteError::Conflict { known: Box::new(known), sent: Box::new(sent.unwrap_or(known)) })
+                return Err(CompleteError::Conflict {
+                    known: Box::new(known),
+                    sent: Box::new(sent.unwrap_or(known)),
+                });
             }
             Decision::Refused(why) => {
                 self.abort(upload, members.iter()).await;
-                Err(why.into())
+                return Err(why.into());
             }
+        };
+        // Counted here, as from here on it stands, whatever its sender is answered; who only asks again
+        // brings no receipts.
+        if sent.is_some() {
+            self.metrics.upload_ended(outcome.ended(decided.blob.digests.size));
+        }
+        let carried = async {
+            self.settle(upload, &members, &decided).await?;
+            self.wait_until_kept(viewer, decided.blob).await
+        };
+        match carried.await {
+            Ok(blob) => Ok(Completed { outcome, blob }),
+            Err(CompleteError::Ledger(error)) => {
+                tracing::warn!(%error, "what became of a decided upload's copies is not known");
+                Err(CompleteError::Unconfirmed)
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -13,11 +13,12 @@ use futures_util::future::join_all;
 
 use super::complete::{CompleteError, Completed};
 use super::slots;
-use super::upload::{Inner, UploadError, UploadService, ended};
+use super::upload::{Inner, UploadError, UploadService};
 use crate::cluster::membership::Member;
 use crate::cluster::node_client::{Expected, NodeError, ResumeTerms, WriteLimits};
 use crate::domain::{BlobDigests, FileName, MediaType, NodeId, Sha1, Timestamp, UploadId, Viewer, copy_time};
 use crate::ledger::{LedgerError, NewResumable, RefusedReceipts, ResumableState};
+use crate::metrics::Ended;
 use crate::service::turns::{Turn, Turns};
 use crate::trace;
 use crate::wire::node::PrepareAnswer;
@@ -311,6 +312,8 @@ impl Shared {
             }
             self.uploads.abort(upload, &pair).await;
         }
+        // It has no row, and so no other end.
+        self.uploads.metrics.upload_ended(Ended::Failed);
         Err(failed.into())
     }
 
@@ -341,6 +344,10 @@ impl Shared {
     async fn end(&self, upload: &Resumable, end: ResumableEnd) -> std::result::Result<bool, LedgerError> {
         let ended = self.uploads.ledger.end_upload(upload.upload, end).await?;
         if ended {
+            // Counted here, as it can end only once. Those that their senders cancel did not fail.
+            if end != ResumableEnd::Terminated {
+                self.uploads.metrics.upload_ended(Ended::Failed);
+            }
             self.abort_on(upload.upload, &upload.nodes).await;
             self.abort_former(upload.upload).await?;
         }
@@ -377,9 +384,6 @@ impl Shared {
         {
             // They end by their idle time.
             tracing::warn!(upload = upload.upload.short(), %error, "former nodes were not told of an upload's end");
-        }
-        if result.is_ok() || matches!(result, Err(ResumeError::Ended(_))) {
-            self.uploads.metrics.upload_ended(ended(&result));
         }
         result
     }

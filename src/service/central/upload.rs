@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::complete::{CompleteError, Completed, Completion, Outcome};
+use super::complete::{CompleteError, Completed, Completion};
 use super::pace::Pace;
 use super::slots::{Slot, SlotLimits, Slots};
 use super::transfer::{Leg, Transfer};
@@ -234,7 +234,10 @@ impl UploadService {
         let inner = Arc::clone(inner);
         self.inner.tasks.spawn(trace::carried(async move {
             let result = inner.run(upload, pair, slot, fed).await;
-            inner.metrics.upload_ended(ended(&result));
+            // One that was decided is counted already.
+            if !matches!(&result, Ok(_) | Err(UploadError::Complete(CompleteError::Unconfirmed))) {
+                inner.metrics.upload_ended(Ended::Failed);
+            }
             // The sender may be gone; what was decided stands all the same.
             let _ = answer.send(result);
         }));
@@ -453,20 +456,5 @@ impl Inner {
             }
         });
         futures_util::future::join_all(aborts).await;
-    }
-}
-
-/// What is counted of it.
-pub(super) fn ended<E>(result: &Result<Completed, E>) -> Ended {
-    match result {
-        Ok(Completed { outcome, blob }) => {
-            let size = blob.digests.size;
-            match outcome {
-                Outcome::Stored => Ended::Stored(size),
-                Outcome::Duplicate { healed: false } => Ended::Duplicate(size),
-                Outcome::Duplicate { healed: true } => Ended::Healed(size),
-            }
-        }
-        Err(_) => Ended::Failed,
     }
 }

@@ -1,6 +1,7 @@
 //! How an upload ends: stored, duplicate, refused, cancelled, expired; and what is left of it.
 
 use super::*;
+use crate::metrics::sum;
 use crate::support::tus::{Tus, metadata, number};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,6 +45,8 @@ async fn what_is_not_finished_expires() {
     })
     .await;
     cluster.wait_until_empty(DEADLINE).await;
+    let text = cluster.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert_eq!(sum(&text, "closeby_uploads_total", &["failed"]), 1.0, "{text}");
     cluster.stop().await;
 }
 
