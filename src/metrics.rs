@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder as _, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 pub use http::{HttpMetrics, RouteClass};
@@ -63,6 +63,7 @@ pub struct Metrics {
     blobs: IntGauge,
     blob_bytes: IntGauge,
     replicas: IntGaugeVec,
+    oldest_pending: Gauge,
     copies_missing: IntGauge,
     nodes: IntGaugeVec,
     by_node: ByNode,
@@ -149,6 +150,8 @@ pub struct Standing {
     pub upload_slots: u64,
     /// Resumable uploads that are neither decided nor ended.
     pub uploads_unfinished: u64,
+    /// Since the decision of the pending replica that waits longest.
+    pub oldest_pending: Duration,
     /// Calls that wait for the ledger's writer.
     pub ledger_queue: u64,
     /// Bytes of the ledger's files.
@@ -328,6 +331,10 @@ impl Metrics {
                 "Replicas, by state: pending ones wait to be finished, those that are out lie on a server that is",
                 &["state"],
             )?,
+            oldest_pending: build.add(Gauge::new(
+                "closeby_oldest_pending_seconds",
+                "Time since the decision of the pending replica that waits longest; 0 where none does",
+            ))?,
             copies_missing: build.gauge(
                 "closeby_copies_missing",
                 "Copies that lack to two good ones of each blob, where none has more than two",
@@ -400,6 +407,7 @@ impl Metrics {
         for (state, count) in REPLICA_STATES.iter().zip(standing.replicas) {
             set(&self.replicas.with_label_values(&[*state]), count);
         }
+        self.oldest_pending.set(standing.oldest_pending.as_secs_f64());
         let [pending, stored, ..] = standing.replicas;
         set(&self.copies_missing, (2 * standing.blobs).saturating_sub(pending + stored));
         for (state, count) in NODE_STATES.iter().zip(standing.nodes) {

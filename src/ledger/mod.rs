@@ -320,6 +320,8 @@ pub struct Load {
     pub disk_free_bytes: u64,
     /// Resumable uploads that are neither decided nor ended.
     pub unfinished_uploads: u64,
+    /// Since the decision of the pending replica that waits longest; 0 where none does.
+    pub oldest_pending: Duration,
 }
 
 /// One page of a list.

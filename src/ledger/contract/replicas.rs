@@ -118,6 +118,7 @@ pub async fn a_nodes_pending_replicas_come_oldest_first_once_they_are_old(t: Fix
     }
     let pending = |node, age: u32, limit| t.ledger.pending_replicas(node, SECOND * age, limit);
     assert_eq!(pending(nodes[0], 0, 100).await.unwrap(), expected);
+    assert_eq!(t.ledger.load().await.unwrap().oldest_pending, SECOND * 3);
     assert_eq!(pending(nodes[0], 2, 100).await.unwrap(), expected[..2]);
     assert_eq!(pending(nodes[0], 4, 100).await.unwrap(), []);
     assert_eq!(pending(nodes[0], 0, 1).await.unwrap(), expected[..1]);
@@ -125,10 +126,18 @@ pub async fn a_nodes_pending_replicas_come_oldest_first_once_they_are_old(t: Fix
     t.ledger.confirm_replica(content(1).sha1, nodes[0], first).await.unwrap();
     t.ledger.mark_replica_bad(content(1).sha1, nodes[1], first).await.unwrap();
     assert_eq!(pending(nodes[0], 0, 100).await.unwrap(), expected[1..]);
+    assert_eq!(t.ledger.load().await.unwrap().oldest_pending, SECOND * 2);
     let others: Vec<_> =
         expected[1..].iter().map(|replica| PendingReplica { node: nodes[1], ..replica.clone() }).collect();
     assert_eq!(pending(nodes[1], 0, 100).await.unwrap(), others);
     assert_eq!(pending(NodeId::from_bytes([9; 16]), 0, 100).await.unwrap(), []);
+    for number in 2..=3 {
+        for node in &nodes {
+            let generation = expected[number - 1].generation;
+            t.ledger.confirm_replica(expected[number - 1].digests.sha1, *node, generation).await.unwrap();
+        }
+    }
+    assert_eq!(t.ledger.load().await.unwrap().oldest_pending, Duration::ZERO);
 }
 
 pub async fn outcomes_are_forgotten_when_they_are_old(t: Fixture) {

@@ -239,8 +239,8 @@ impl Ledger for SqliteLedger {
     }
 
     async fn load(&self) -> Result<Load> {
-        let (path, waiting_writes) = (self.path.clone(), self.writer.waiting());
-        self.readers.call(move |conn| size::load(conn, &path, waiting_writes)).await
+        let (now, path, waiting_writes) = (self.clock.now(), self.path.clone(), self.writer.waiting());
+        self.readers.call(move |conn| size::load(conn, now, &path, waiting_writes)).await
     }
 
     async fn forget_outcomes(&self, age: Duration, limit: usize) -> Result<usize> {

@@ -255,6 +255,7 @@ impl Catalog {
             uploads_running: running as u64,
             upload_slots: slots as u64,
             uploads_unfinished: load.unfinished_uploads,
+            oldest_pending: load.oldest_pending,
             ledger_queue: load.waiting_writes,
             ledger_file_bytes: load.file_bytes,
             ledger_disk_free_bytes: load.disk_free_bytes,
