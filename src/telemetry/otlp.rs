@@ -92,14 +92,18 @@ struct Queue {
 
 impl Recorder for Queue {
     fn samples(&self, request: RequestId) -> bool {
-        let id = TraceId::from(request.bits());
-        let result = self.sampler.should_sample(None, id, "", &SpanKind::Server, &[], &[]);
-        result.decision == SamplingDecision::RecordAndSample
+        samples(&self.sampler, request)
     }
 
     fn record(&self, span: Span) {
         self.processor.on_end(data(span, self.scope.clone()));
     }
+}
+
+fn samples(sampler: &Sampler, request: RequestId) -> bool {
+    let id = TraceId::from(request.bits());
+    let result = sampler.should_sample(None, id, "", &SpanKind::Server, &[], &[]);
+    result.decision == SamplingDecision::RecordAndSample
 }
 
 impl Exporter {
@@ -281,6 +285,15 @@ mod tests {
     use opentelemetry::Value;
 
     use super::*;
+
+    #[test]
+    fn a_part_of_all_requests_is_recorded() {
+        // Ids are random: these are spread as evenly as those.
+        let ids = (1..=1000_u128).map(|id| RequestId::new(id * (u128::MAX / 1000)).unwrap());
+        let of = |ratio| ids.clone().filter(|id| samples(&Sampler::TraceIdRatioBased(ratio), *id)).count();
+        assert_eq!((of(0.0), of(1.0)), (0, 1000));
+        assert!((200..300).contains(&of(0.25)), "{}", of(0.25));
+    }
 
     #[test]
     fn a_span_is_handed_on_with_the_ids_that_logs_have() {
