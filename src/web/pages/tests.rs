@@ -261,7 +261,7 @@ fn commands_carry_a_token_where_one_is_needed_and_never_to_a_node() {
     assert!(page.render().unwrap().contains("wget") && !page.render().unwrap().contains("CLOSEBY_TOKEN"));
     page.access = closed;
     let html = page.render().unwrap();
-    assert!(html.contains("Bearer $CLOSEBY_TOKEN") && !html.contains("wget") && !html.contains("aria2c"));
+    assert!(html.contains("--oauth2-bearer") && !html.contains("wget") && !html.contains("aria2c"));
     let help = |access| {
         HelpPage { shell: shell(), base_url: "https://files.example".to_owned(), access, example: None }
             .render()
@@ -271,7 +271,7 @@ fn commands_carry_a_token_where_one_is_needed_and_never_to_a_node() {
     let html = help(closed);
     for carried in ["-T photo.jpg", "-F file=@photo.jpg", "--fail-with-body", "-fLOJ"] {
         let line = html.lines().find(|line| line.contains(carried)).unwrap();
-        assert!(line.contains("Bearer $CLOSEBY_TOKEN"), "{line}");
+        assert!(line.contains("--oauth2-bearer"), "{line}");
     }
     assert!(html.contains("process.env.CLOSEBY_TOKEN") && html.contains("os.environ["));
     assert!(!html.contains("aria2c ") && !html.contains("wget "));
