@@ -14,6 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, filter::filter_fn};
 
+use crate::domain::RequestId;
 use crate::trace;
 
 pub use otlp::{Exporter, Secret, TraceError, TraceTarget};
@@ -50,12 +51,12 @@ pub fn init(filter: &str, format: Format) -> Result<(), TelemetryError> {
     let lines = match format {
         Format::Text => {
             let is_terminal = io::stderr().is_terminal();
-            let text = Text(format::format().with_ansi(is_terminal));
+            let text = WithRequest { usual: format::format().with_ansi(is_terminal), tell: as_text };
             lines.with_ansi(is_terminal).event_format(text).with_filter(filter_fn(is_sayable)).boxed()
         }
         Format::Json => lines
             .json()
-            .event_format(Json(format::format().json().flatten_event(true)))
+            .event_format(WithRequest { usual: format::format().json().flatten_event(true), tell: as_json })
             .with_filter(filter_fn(is_sayable))
             .boxed(),
     };
@@ -69,13 +70,17 @@ fn is_sayable(what: &Metadata<'_>) -> bool {
     *what.level() <= Level::INFO || target == "closeby" || target.starts_with("closeby::")
 }
 
-/// The usual line, with the request it belongs to at its end.
-struct Text(format::Format);
+/// A line as usual, with the request that it belongs to at its end.
+struct WithRequest<F> {
+    usual: F,
+    tell: fn(&str, RequestId) -> String,
+}
 
-impl<S, N> FormatEvent<S, N> for Text
+impl<S, N, F> FormatEvent<S, N> for WithRequest<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
 {
     fn format_event(
         &self,
@@ -83,35 +88,21 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let Some(id) = trace::request_id() else { return self.0.format_event(context, writer, event) };
+        let Some(id) = trace::request_id() else { return self.usual.format_event(context, writer, event) };
         let mut line = String::new();
-        self.0.format_event(context, Writer::new(&mut line), event)?;
-        writeln!(writer, "{} request_id={id}", line.trim_end_matches('\n'))
+        self.usual.format_event(context, Writer::new(&mut line), event)?;
+        writeln!(writer, "{}", (self.tell)(line.trim_end(), id))
     }
 }
 
-/// The usual object, with the request it belongs to as its last member.
-struct Json(format::Format<format::Json>);
+fn as_text(line: &str, id: RequestId) -> String {
+    format!("{line} request_id={id}")
+}
 
-impl<S, N> FormatEvent<S, N> for Json
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let Some(id) = trace::request_id() else { return self.0.format_event(context, writer, event) };
-        let mut line = String::new();
-        self.0.format_event(context, Writer::new(&mut line), event)?;
-        match line.trim_end().strip_suffix('}') {
-            Some(object) => writeln!(writer, "{object},\"request_id\":\"{id}\"}}"),
-            None => writer.write_str(&line),
-        }
-    }
+/// As the last member of the object.
+fn as_json(line: &str, id: RequestId) -> String {
+    line.strip_suffix('}')
+        .map_or_else(|| line.to_owned(), |object| format!("{object},\"request_id\":\"{id}\"}}"))
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {

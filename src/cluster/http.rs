@@ -105,6 +105,15 @@ fn base(host: &str, address: SocketAddr) -> String {
     format!("https://{host}:{}", address.port())
 }
 
+/// The innermost cause of an error: it says what happened, and those around it repeat the URL.
+pub fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
 /// The same call, as part of the request that is worked on.
 pub fn traced(call: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
     match trace::current() {

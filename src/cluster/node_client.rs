@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 use tokio_util::context::TokioContext;
 
-use super::http::{ClusterHttp, traced};
+use super::http::{ClusterHttp, root_cause, traced};
 use super::membership::Member;
 use crate::domain::{Timestamp, UploadId};
 use crate::tickets::{CallTicket, Operation, verify_receipt};
@@ -75,12 +75,7 @@ impl NodeError {
 
 impl From<reqwest::Error> for NodeError {
     fn from(error: reqwest::Error) -> Self {
-        // The innermost cause says what happened; the outer ones repeat the URL.
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
-        }
-        let mut cause = cause.to_string();
+        let mut cause = root_cause(&error);
         if cause.contains("certificate") {
             cause.push_str(
                 ". It must be for the host of the node's public_url, and of an authority that this machine believes: \

@@ -1,6 +1,8 @@
 //! What every server counts of the requests it answers.
 
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
+
+use super::Builder;
 
 /// The classes of status, so that no label has a value that a client can make up.
 const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -84,29 +86,23 @@ pub struct HttpMetrics {
 
 impl HttpMetrics {
     /// All of them, at zero.
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let requests = IntCounterVec::new(
+    pub(super) fn new(build: &Builder) -> Result<Self, prometheus::Error> {
+        let requests = build.add(IntCounterVec::new(
             Opts::new(
                 "closeby_http_requests_total",
                 "Requests that were answered, by route and class of status",
             ),
             &["route", "status"],
-        )?;
-        let seconds = HistogramVec::new(
-            HistogramOpts::new(
-                "closeby_http_request_seconds",
-                "Time from a request's head to its answer's, uploads included",
-            )
-            .buckets(SECONDS.to_vec()),
-            &["route"],
-        )?;
-        let failed_bodies = IntCounter::new(
+        ))?;
+        let seconds = HistogramOpts::new(
+            "closeby_http_request_seconds",
+            "Time from a request's head to its answer's, uploads included",
+        );
+        let seconds = build.add(HistogramVec::new(seconds.buckets(SECONDS.to_vec()), &["route"]))?;
+        let failed_bodies = build.counter(
             "closeby_http_failed_bodies_total",
             "Answers that broke off because what was to be sent could not be read",
         )?;
-        registry.register(Box::new(requests.clone()))?;
-        registry.register(Box::new(seconds.clone()))?;
-        registry.register(Box::new(failed_bodies.clone()))?;
         let classes = RouteClass::ALL.map(RouteClass::label);
         Ok(Self {
             requests: classes

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Gauge, IntCounter, IntGauge, Registry};
 
 use super::http::HttpMetrics;
 use super::process::ProcessMetrics;
-use super::{set, text};
+use super::{Builder, set, text};
 
 /// What is read off a node's store and service at each scrape.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,63 +69,52 @@ impl NodeMetrics {
     /// # Errors
     /// When a name or label is none that Prometheus takes, which a test would have told.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        let gauge = |name, help| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let counter = |name, help| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
-        let by_outcome = |name, help| {
-            let counters = IntCounterVec::new(Opts::new(name, help), &["outcome"])?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
-        };
-        let beats =
-            by_outcome("closeby_storage_heartbeats_total", "Heartbeats, by whether central counted them")?;
-        let digests = by_outcome(
+        let build = Builder::new();
+        let beats = build.counters(
+            "closeby_storage_heartbeats_total",
+            "Heartbeats, by whether central counted them",
+            "outcome",
+            &["accepted", "failed"],
+        )?;
+        let digests = build.counters(
             "closeby_storage_digests_total",
             "Uploads whose content was checked: verified, or refused for a wrong digest or a collision",
+            "outcome",
+            &["verified", "refused"],
         )?;
-        let beat_age =
-            Gauge::new("closeby_storage_last_beat_age_seconds", "Time since central counted a heartbeat")?;
-        registry.register(Box::new(beat_age.clone()))?;
-        let up = gauge(
-            "closeby_storage_up",
-            "Whether the store answered this scrape; where not, its gauges are older",
-        )?;
-        // It was opened before anything is counted.
-        up.set(1);
         Ok(Self {
-            http: HttpMetrics::new(&registry)?,
-            process: ProcessMetrics::new(&registry, "node")?,
-            up,
-            total_bytes: gauge("closeby_storage_total_bytes", "Bytes of the filesystem")?,
-            free_bytes: gauge("closeby_storage_free_bytes", "Bytes that uploads can reserve")?,
-            sessions: gauge("closeby_storage_sessions", "Uploads on their way, also those that rest")?,
-            prepared: gauge("closeby_storage_prepared_sessions", "Uploads that wait for central's decision")?,
-            receiving: gauge("closeby_storage_receiving", "Uploads whose bytes come in now")?,
-            sending: gauge("closeby_storage_sending", "Downloads and copies that go out now")?,
-            received_bytes: counter("closeby_storage_received_bytes_total", "Bytes of uploads that came in")?,
-            sent_bytes: counter(
-                "closeby_storage_sent_bytes_total",
-                "Bytes of blobs that were read to be sent",
+            http: HttpMetrics::new(&build)?,
+            process: ProcessMetrics::new(&build, "node")?,
+            // It was opened before anything is counted.
+            up: build.gauge_at(
+                "closeby_storage_up",
+                "Whether the store answered this scrape; where not, its gauges are older",
+                1,
             )?,
+            total_bytes: build.gauge("closeby_storage_total_bytes", "Bytes of the filesystem")?,
+            free_bytes: build.gauge("closeby_storage_free_bytes", "Bytes that uploads can reserve")?,
+            sessions: build
+                .gauge("closeby_storage_sessions", "Uploads on their way, also those that rest")?,
+            prepared: build
+                .gauge("closeby_storage_prepared_sessions", "Uploads that wait for central's decision")?,
+            receiving: build.gauge("closeby_storage_receiving", "Uploads whose bytes come in now")?,
+            sending: build.gauge("closeby_storage_sending", "Downloads and copies that go out now")?,
+            received_bytes: build
+                .counter("closeby_storage_received_bytes_total", "Bytes of uploads that came in")?,
+            sent_bytes: build
+                .counter("closeby_storage_sent_bytes_total", "Bytes of blobs that were read to be sent")?,
             beats_accepted: beats.with_label_values(&["accepted"]),
             beats_failed: beats.with_label_values(&["failed"]),
-            beat_age,
+            beat_age: build.add(Gauge::new(
+                "closeby_storage_last_beat_age_seconds",
+                "Time since central counted a heartbeat",
+            ))?,
             last_beat: Arc::new(Mutex::new(Instant::now())),
-            disk_errors: counter(
-                "closeby_storage_disk_errors_total",
-                "Calls that failed because the disk did",
-            )?,
+            disk_errors: build
+                .counter("closeby_storage_disk_errors_total", "Calls that failed because the disk did")?,
             digests_verified: digests.with_label_values(&["verified"]),
             digests_refused: digests.with_label_values(&["refused"]),
-            registry,
+            registry: build.0,
         })
     }
 
@@ -176,5 +165,36 @@ impl NodeMetrics {
         self.beat_age.set(last_beat.elapsed().as_secs_f64());
         self.process.look();
         text(&self.registry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_node_counts_from_the_first_scrape_too() {
+        let metrics = NodeMetrics::new().unwrap();
+        let text = |standing| String::from_utf8(metrics.scrape(&standing).unwrap()).unwrap();
+        let first = text(NodeStanding::default());
+        for line in [
+            "closeby_storage_heartbeats_total{outcome=\"failed\"} 0",
+            "closeby_storage_digests_total{outcome=\"refused\"} 0",
+            "closeby_storage_disk_errors_total 0",
+            "closeby_build_info{role=\"node\"",
+        ] {
+            assert!(first.contains(line), "{line} in {first}");
+        }
+        metrics.beat(false);
+        metrics.digest(true);
+        let later = text(NodeStanding { received_bytes: 5, ..NodeStanding::default() });
+        for line in [
+            "closeby_storage_heartbeats_total{outcome=\"failed\"} 1",
+            "closeby_storage_digests_total{outcome=\"verified\"} 1",
+            "closeby_storage_received_bytes_total 5",
+        ] {
+            assert!(later.contains(line), "{line} in {later}");
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::IntGauge;
+
+use super::Builder;
 
 /// The process, as of the last scrape.
 #[derive(Debug, Clone)]
@@ -13,24 +15,19 @@ pub(super) struct ProcessMetrics {
 
 impl ProcessMetrics {
     /// All of them; `role` is `central` or `node`.
-    pub(super) fn new(registry: &Registry, role: &str) -> Result<Self, prometheus::Error> {
-        let gauge = |name, help| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let build = IntGaugeVec::new(
-            Opts::new("closeby_build_info", "What runs here; always 1"),
-            &["version", "role"],
-        )?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION"), role]).set(1);
-        registry.register(Box::new(build))?;
-        let started = gauge("process_start_time_seconds", "When the process started, in seconds since 1970")?;
+    pub(super) fn new(build: &Builder, role: &str) -> Result<Self, prometheus::Error> {
+        let what = build.gauges("closeby_build_info", "What runs here; always 1", &["version", "role"])?;
+        what.with_label_values(&[env!("CARGO_PKG_VERSION"), role]).set(1);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        started.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        build.gauge_at(
+            "process_start_time_seconds",
+            "When the process started, in seconds since 1970",
+            i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+        )?;
         Ok(Self {
-            resident_bytes: gauge("process_resident_memory_bytes", "Memory of the process that is resident")?,
-            open_files: gauge("process_open_fds", "Files and connections that the process has open")?,
+            resident_bytes: build
+                .gauge("process_resident_memory_bytes", "Memory of the process that is resident")?,
+            open_files: build.gauge("process_open_fds", "Files and connections that the process has open")?,
         })
     }
 

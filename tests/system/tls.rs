@@ -36,6 +36,29 @@ fn free_at(host: Ipv4Addr) -> SocketAddr {
     TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
 
+/// A central's configuration without TLS for people; its calls believe the authority in `ca_file`.
+fn central(listen: SocketAddr, public_url: &str, data: PathBuf, ca_file: PathBuf) -> CentralConfig {
+    CentralConfig {
+        listen,
+        public_url: public_url.parse().unwrap(),
+        data,
+        join_secret: SECRET.parse().unwrap(),
+        signing_root: SECRET.parse().unwrap(),
+        networks: vec!["127.0.0.0/8".parse().unwrap()],
+        ca_file: Some(ca_file),
+        geoip: None,
+        geoip_private: false,
+        trusted_proxies: Vec::new(),
+        client_address_headers: Vec::new(),
+        place: Place::city("new-york").unwrap(),
+        access: Access::OPEN,
+        tls: None,
+        stop: STOP,
+        node_out_after: Duration::from_secs(3600),
+        limits: Limits::default(),
+    }
+}
+
 /// Certificate and key as an operator renews them, and the certificate for clients to believe.
 fn renew(folder: &Path) -> reqwest::Certificate {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed([HOST.to_string()]).unwrap();
@@ -92,23 +115,8 @@ impl Secured {
         };
         let certificate = renew(all.dir.path());
         let config = CentralConfig {
-            listen: plain,
-            public_url: all.base.parse().unwrap(),
-            data: all.data("central"),
-            join_secret: SECRET.parse().unwrap(),
-            signing_root: SECRET.parse().unwrap(),
-            networks: vec!["127.0.0.0/8".parse().unwrap()],
-            ca_file: Some(all.data("cert.pem")),
-            geoip: None,
-            geoip_private: false,
-            trusted_proxies: Vec::new(),
-            client_address_headers: Vec::new(),
-            place: Place::city("new-york").unwrap(),
-            access: Access::OPEN,
             tls: Some(all.tls(secure)),
-            stop: STOP,
-            node_out_after: Duration::from_secs(3600),
-            limits: Limits::default(),
+            ..central(plain, &all.base, all.data("central"), all.data("cert.pem"))
         };
         let (central, stop) = (Central::bind(config, Links::Fixed).unwrap(), all.stop.clone());
         all.roles.spawn(async move { central.run(stop).await.unwrap() });
@@ -298,25 +306,7 @@ impl Named {
             .no_proxy()
             .tls_certs_only([reqwest::Certificate::from_pem(authority.pem.as_bytes()).unwrap()]);
         let base = format!("http://{plain}");
-        let config = CentralConfig {
-            listen: plain,
-            public_url: base.parse().unwrap(),
-            data: dir.path().join("central"),
-            join_secret: SECRET.parse().unwrap(),
-            signing_root: SECRET.parse().unwrap(),
-            networks: vec!["127.0.0.0/8".parse().unwrap()],
-            ca_file: Some(ca.clone()),
-            geoip: None,
-            geoip_private: false,
-            trusted_proxies: Vec::new(),
-            client_address_headers: Vec::new(),
-            place: Place::city("new-york").unwrap(),
-            access: Access::OPEN,
-            tls: None,
-            stop: STOP,
-            node_out_after: Duration::from_secs(3600),
-            limits: Limits::default(),
-        };
+        let config = central(plain, &base, dir.path().join("central"), ca.clone());
         let (stop, central) = (CancellationToken::new(), Central::bind(config, Links::Fixed).unwrap());
         let token = stop.clone();
         let central = (stop, tokio::spawn(async move { central.run(token).await.unwrap() }));

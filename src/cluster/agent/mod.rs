@@ -1,37 +1,29 @@
 //! The node's side of the cluster: it joins, beats, and asks what became of its sessions.
 
+mod calls;
 mod error;
+mod join;
 #[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use reqwest::{Response, StatusCode};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use url::Url;
 
 use crate::cluster::clock::LedgerClock;
-use crate::cluster::http::traced;
 use crate::cluster::identity::{Identity, IdentityError, IdentityFile};
 use crate::cluster::keys::{SharedKeys, SharedSecret};
-use crate::domain::{ClusterId, KeyId, Label, NodeId, Place, Timestamp, UploadId};
-use crate::tickets::{self, JoinSecret, NodeKey};
+use crate::domain::{Label, Place, Timestamp, UploadId};
+use crate::tickets::JoinSecret;
 use crate::wire::cluster::{
-    Activity, ChallengeAnswer, ChallengeRequest, ConfirmRequest, Heartbeat, HeartbeatAnswer, JoinAnswer,
-    JoinRequest, OutcomeAnswer, OutcomeRequest,
+    Activity, ConfirmRequest, Heartbeat, HeartbeatAnswer, OutcomeAnswer, OutcomeRequest,
 };
-use crate::wire::{self, KEY_HEADER, NODE_HEADER, PROTOCOL, SIGNATURE_HEADER, Unread, speaks};
+use crate::wire::{PROTOCOL, speaks};
 
+use calls::encode;
 pub use error::AgentError;
-
-/// How long a call to central may take in all.
-const CALL: Duration = Duration::from_secs(4);
-/// No answer of central is longer, in bytes: a finish carries a blob's files.
-const MAX_ANSWER_BYTES: usize = 4 << 20;
 
 /// What an agent says of its node.
 #[derive(Debug, Clone)]
@@ -102,14 +94,6 @@ struct State {
     renewal: Option<String>,
 }
 
-/// A join on its way: who asks, and what both sides sign.
-struct Challenge {
-    cluster: ClusterId,
-    node: NodeId,
-    node_nonce: String,
-    central_nonce: String,
-}
-
 impl Agent {
     /// Takes up the identity that is kept in the node's folder, if any.
     ///
@@ -148,90 +132,6 @@ impl Agent {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Joins, or joins again: proves the join secret and gets the node's key, sealed.
-    ///
-    /// # Errors
-    /// When central does not answer, refuses, or is another cluster's.
-    pub async fn join(&self) -> Result<Identity, AgentError> {
-        let known = self.identity();
-        // Without a key each try is a new node: central may have bound the id of one whose
-        // answer was lost, and a bound id comes back only with its key.
-        let node = known.as_ref().map_or_else(NodeId::random, |identity| identity.node);
-        let node_nonce = format!("{}{}", UploadId::random(), UploadId::random());
-        let request = ChallengeRequest { protocol: PROTOCOL, node, node_nonce: node_nonce.clone() };
-        let challenge: ChallengeAnswer = parse(&self.post("challenge", encode(&request)?, None).await?.0)?;
-        let cluster = challenge.cluster;
-        if let Some(identity) = known.as_ref().filter(|identity| identity.cluster != cluster) {
-            return Err(AgentError::ForeignCluster { ours: identity.cluster, theirs: cluster });
-        }
-        let challenge = Challenge { cluster, node, node_nonce, central_nonce: challenge.central_nonce };
-        let key = self.ask_for_key(&challenge, known.as_ref()).await?;
-        let id = key.id();
-        let mut identity =
-            known.unwrap_or(Identity { node, cluster, keys: vec![], highest_epoch: 0, has_store: false });
-        let is_newer = identity.newest_key().is_none_or(|newest| newest.id() != id);
-        identity.add_key(key);
-        self.keep(identity.clone()).await?;
-        // Joining again with the key it has keeps no former one alive for longer.
-        if is_newer {
-            self.state().newest_since = None;
-        }
-        tracing::info!(%node, %cluster, key = %id, "joined the cluster");
-        Ok(identity)
-    }
-
-    /// Proves each secret and each key that may be the one that central believes, so that it does
-    /// not matter on which side a secret is changed first.
-    async fn ask_for_key(
-        &self,
-        challenge: &Challenge,
-        known: Option<&Identity>,
-    ) -> Result<NodeKey, AgentError> {
-        let keys: Vec<Option<&NodeKey>> = match known {
-            // The newest first; an older one counts where central went back to the root before.
-            Some(identity) => identity.keys.iter().rev().map(Some).collect(),
-            None => vec![None],
-        };
-        let secrets = self.options.join_secret.get();
-        let mut refused = None;
-        for secret in secrets.iter() {
-            for key in &keys {
-                match self.ask_with(challenge, secret, *key).await {
-                    // What the first try is refused for is what is to be done about.
-                    Err(error @ AgentError::Refused { status: 403, .. }) => {
-                        refused.get_or_insert(error);
-                    }
-                    answered => return answered,
-                }
-            }
-        }
-        Err(refused.unwrap_or(AgentError::NotJoined))
-    }
-
-    async fn ask_with(
-        &self,
-        challenge: &Challenge,
-        secret: &JoinSecret,
-        own_key: Option<&NodeKey>,
-    ) -> Result<NodeKey, AgentError> {
-        let Challenge { cluster, node, ref node_nonce, ref central_nonce } = *challenge;
-        let request = JoinRequest {
-            protocol: PROTOCOL,
-            node,
-            proof: secret.prove(cluster, node, node_nonce, central_nonce),
-            key_proof: own_key.map(|key| key.prove_join(cluster, node, node_nonce, central_nonce)),
-            key_id: own_key.map(NodeKey::id),
-            node_nonce: node_nonce.clone(),
-            central_nonce: central_nonce.clone(),
-        };
-        let answer: JoinAnswer = parse(&self.post("join", encode(&request)?, None).await?.0)?;
-        if answer.cluster != cluster {
-            return Err(AgentError::BadAnswer("it names another cluster than the challenge"));
-        }
-        let (id, sealed) = (answer.key_id, &answer.sealed_key);
-        Ok(tickets::open_key(secret, cluster, node, node_nonce, central_nonce, id, sealed)?)
     }
 
     /// Remembers that the node's store was opened, so that its folder must have a marker from
@@ -282,50 +182,6 @@ impl Agent {
         };
         self.note(&result);
         result
-    }
-
-    /// Gets the newer key that central has for this node; says whether it has it now. Without it the
-    /// node goes on with the one it has, and tries again with the next beat.
-    async fn renew(&self, newer: KeyId) -> bool {
-        let has_it = |identity: &Identity| identity.newest_key().is_some_and(|key| key.id() == newer);
-        if self.identity().as_ref().is_some_and(has_it) {
-            return false;
-        }
-        let trouble = match self.join().await {
-            Ok(_) => None,
-            Err(error) => Some(error.to_string()),
-        };
-        let mut state = self.state();
-        if let Some(error) = trouble.as_ref().filter(|_| state.renewal != trouble) {
-            tracing::warn!(
-                error,
-                "central has a newer key for this node, which could not be fetched: as soon as the former signing \
-                 root is taken away there, this node is refused"
-            );
-        }
-        let has_renewed = trouble.is_none();
-        state.renewal = trouble;
-        has_renewed
-    }
-
-    /// Keeps the newest key alone once nothing that was signed with a former one is of use any more.
-    async fn forget_former_keys(&self, answer: &HeartbeatAnswer) -> Result<(), AgentError> {
-        let over = {
-            let mut state = self.state();
-            let has_former = state.identity.as_ref().is_some_and(|identity| identity.keys.len() > 1);
-            let lives = answer.former_key_lives_ms.map(Duration::from_millis);
-            let Some(lives) = lives.filter(|_| has_former && answer.counted && answer.newer_key.is_none())
-            else {
-                return Ok(());
-            };
-            let since = *state.newest_since.get_or_insert_with(Instant::now);
-            state.identity.clone().filter(|_| since.elapsed() >= lives)
-        };
-        let Some(mut identity) = over else { return Ok(()) };
-        identity.forget_former_keys();
-        self.keep(identity).await?;
-        tracing::info!("the former key of this node is over: nothing that it signed is of use any more");
-        Ok(())
     }
 
     /// Says that the node stops, so that nothing is sent to it from now on.
@@ -455,101 +311,4 @@ impl Agent {
     pub async fn confirm(&self, request: &ConfirmRequest) -> Result<(), AgentError> {
         self.signed_bytes("confirm", encode(request)?).await.map(|_| ())
     }
-
-    async fn signed<T: DeserializeOwned>(
-        &self,
-        call: &'static str,
-        request: &(impl Serialize + Sync),
-    ) -> Result<T, AgentError> {
-        parse(&self.signed_bytes(call, encode(request)?).await?)
-    }
-
-    /// One signed call, with its answer's signature checked.
-    async fn signed_bytes(&self, call: &'static str, body: Vec<u8>) -> Result<Vec<u8>, AgentError> {
-        let (node, key) = self
-            .state()
-            .identity
-            .as_ref()
-            .and_then(|identity| Some((identity.node, identity.newest_key()?.clone())))
-            .ok_or(AgentError::NotJoined)?;
-        let signature = tickets::sign_call(&key, call, node, &body);
-        let (answer, answer_signature) = self.post(call, body, Some((node, &key, &signature))).await?;
-        let is_centrals = answer_signature
-            .is_some_and(|given| tickets::verify_answer(&key, call, &signature, &answer, &given));
-        if is_centrals { Ok(answer) } else { Err(AgentError::BadAnswer("its signature is not central's")) }
-    }
-
-    /// The body and the signature of a good answer.
-    async fn post(
-        &self,
-        call: &'static str,
-        body: Vec<u8>,
-        signed: Option<(NodeId, &NodeKey, &str)>,
-    ) -> Result<(Vec<u8>, Option<String>), AgentError> {
-        let mut url = self.options.central_url.clone();
-        url.set_path(&format!("/cluster/v1/{call}"));
-        let mut request = self
-            .http
-            .post(url)
-            .timeout(CALL)
-            .header(reqwest::header::CONTENT_TYPE, "application/json")
-            .body(body);
-        if let Some((node, key, signature)) = signed {
-            request = request
-                .header(NODE_HEADER, node.to_string())
-                .header(KEY_HEADER, key.id().to_string())
-                .header(SIGNATURE_HEADER, signature);
-        }
-        let response = traced(request).send().await.map_err(|error| unreachable(&error))?;
-        let status = response.status();
-        let signature = response.headers().get(SIGNATURE_HEADER).and_then(|value| value.to_str().ok());
-        let signature = signature.map(str::to_owned);
-        let answer = read(response).await?;
-        if status == StatusCode::OK || status == StatusCode::NO_CONTENT {
-            return Ok((answer, signature));
-        }
-        let detail = serde_json::from_slice::<crate::wire::api::Problem>(&answer)
-            .map_or_else(|_| "it gave no reason".to_owned(), |problem| printable(&problem.detail));
-        Err(AgentError::Refused { status: status.as_u16(), detail })
-    }
-}
-
-/// The whole answer, if it is of a sensible length.
-async fn read(mut response: Response) -> Result<Vec<u8>, AgentError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(AgentError::BadAnswer("it is too long"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// The error's deepest cause: what reqwest puts around it says less, and differs each time.
-fn unreachable(error: &reqwest::Error) -> AgentError {
-    if error.is_timeout() {
-        return AgentError::Unreachable("it took too long".to_owned());
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    AgentError::Unreachable(cause.to_string())
-}
-
-/// Somebody else's words in our log: a line of bounded length.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(500).collect()
-}
-
-fn encode(value: &impl Serialize) -> Result<Vec<u8>, AgentError> {
-    serde_json::to_vec(value).map_err(|_| AgentError::BadAnswer("the request cannot be written"))
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, AgentError> {
-    wire::read(body).map_err(|error| match error {
-        Unread::Version(version) => version.into(),
-        Unread::Unreadable(_) => AgentError::BadAnswer("it cannot be read"),
-    })
 }

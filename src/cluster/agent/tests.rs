@@ -1,11 +1,14 @@
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use tempfile::TempDir;
 
 use super::*;
 use crate::cluster::http::http_client;
 use crate::cluster::testing::{FakeCentral, join_secret};
 use crate::domain::{KeyId, Timestamp};
+use crate::tickets;
 
 const ACTIVITY: Activity =
     Activity { receiving: 1, sending: 2, received_bytes_per_s: 3, sent_bytes_per_s: 4 };

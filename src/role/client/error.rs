@@ -1,9 +1,9 @@
 //! Why a command failed, in words for the person who typed it.
 
-use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cluster::http::root_cause;
 use crate::wire::api::Problem;
 
 /// Why a command failed.
@@ -16,7 +16,7 @@ pub enum ClientError {
     #[error("{0}")]
     Answer(String),
     /// The server cannot be reached, or fell silent.
-    #[error("{url}: {cause}", cause = root_cause(.error))]
+    #[error("{url}: {cause}", cause = cause(.error))]
     Http {
         /// Whom we asked.
         url: String,
@@ -100,16 +100,9 @@ fn detail(problem: &Problem) -> String {
     printable(&problem.detail)
 }
 
-/// What lies at the bottom of an error: the layers above it say little.
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn Error = error;
-    while let Some(below) = cause.source() {
-        cause = below;
-    }
-    if error.is_timeout() && cause.source().is_none() {
-        return "no answer in time".to_owned();
-    }
-    printable(&cause.to_string())
+/// What lies at the bottom of an error.
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() { "no answer in time".to_owned() } else { printable(&root_cause(error)) }
 }
 
 /// A text from elsewhere, without what would move the cursor or colour the terminal.

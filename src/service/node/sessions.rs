@@ -15,7 +15,7 @@ use super::guard::SessionGuard;
 use super::intake::Intake;
 use super::{NodeError, NodeService, Permit, Result};
 use crate::blobs::{BlobError, DescribedFile, Expected, Prepared, SessionOptions};
-use crate::cluster::http::traced;
+use crate::cluster::http::{root_cause, traced};
 use crate::domain::{Timestamp, UploadId, copy_time};
 use crate::tickets::{CallTicket, NodeKey, Operation, receipt_mac};
 use crate::trace;
@@ -284,11 +284,7 @@ impl Source {
 
 fn source_failed(error: &reqwest::Error) -> NodeError {
     // What reqwest says holds the whole URL; the kind is enough for central.
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    let cause = cause.to_string();
+    let cause = root_cause(error);
     let kind = match error.is_connect() {
         // The certificate's fault is for an operator to mend, and names no address.
         true if cause.contains("certificate") => return NodeError::Source(cause),

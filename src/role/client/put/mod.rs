@@ -9,13 +9,16 @@ mod resumable;
 mod send;
 #[cfg(test)]
 mod tests;
+mod trouble;
+mod under_way;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
-use self::resumable::{Sending, UnderWay};
+use self::resumable::Sending;
+use self::under_way::UnderWay;
 use super::console::Console;
 use super::look::to_json;
 use super::{ClientError, Server};

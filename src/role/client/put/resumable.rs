@@ -5,7 +5,6 @@
 //! write into it, so messages name the server only.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -23,6 +22,8 @@ use super::patience::Patience;
 use super::reader::Reader;
 use super::remembered::{Finding, Memory};
 use super::send;
+use super::trouble::{End, Trouble, is_kind};
+use super::under_way::{Standing, UnderWay, goes_on, of};
 use crate::domain::{MediaType, Sha1, Timestamp, UploadId};
 use crate::role::client::console::Progress;
 use crate::role::client::http::{Refusal, host_of, judge, read_json};
@@ -51,46 +52,6 @@ const ANSWER_AFTER: Duration = Duration::from_mins(15);
 /// What the server keeps an upload for where it does not say.
 const LIFE: Duration = Duration::from_hours(24);
 
-/// How far the upload that runs now is, for whoever interrupts it.
-#[derive(Default)]
-pub(super) struct UnderWay(Mutex<Option<Standing>>);
-
-struct Standing {
-    local: Local,
-    offset: u64,
-    is_remembered: bool,
-}
-
-impl UnderWay {
-    fn set(&self, standing: Option<Standing>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = standing;
-    }
-
-    /// What is left of it, in words.
-    pub fn remains(&self) -> String {
-        let standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        standing.as_ref().map_or_else(
-            || "the files whose links were printed are stored".to_owned(),
-            |Standing { local, offset, is_remembered }| {
-                format!("{}: {}", local.path.display(), goes_on(local, *offset, *is_remembered))
-            },
-        )
-    }
-}
-
-fn goes_on(local: &Local, offset: u64, is_remembered: bool) -> String {
-    if is_remembered {
-        let at = of(offset, local.size);
-        format!("{at} are on the server, and the same command goes on from there")
-    } else {
-        "nothing could be remembered of it here, so the same command begins anew".to_owned()
-    }
-}
-
-fn of(offset: u64, size: u64) -> String {
-    format!("{} of {}", HumanBytes(offset), HumanBytes(size))
-}
-
 /// What sending a file needs.
 pub(super) struct Sending<'a> {
     pub server: &'a Server,
@@ -102,69 +63,12 @@ pub(super) struct Sending<'a> {
     pub under_way: &'a UnderWay,
 }
 
-/// How one upload ended.
-enum End {
-    Done(Box<UploadedFile>),
-    /// The server does not know it any more, or cannot use what it has.
-    Gone(ClientError),
-    /// For good: nothing is left that could go on.
-    Refused(ClientError),
-    /// For now: the same command can go on.
-    Lost(ClientError),
-}
-
 /// What the person was told since something last went through.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Said {
     Nothing,
     Trouble,
     GoesOn,
-}
-
-/// Why one step of an upload did not succeed.
-enum Trouble {
-    /// It passes: ask again, not before so many seconds.
-    Passing(ClientError, Option<u64>),
-    /// As a passing one, but it is the server's own fault.
-    Fault(ClientError),
-    Gone(ClientError),
-    Refused(ClientError),
-    /// It does not pass by waiting, and ends no upload either.
-    Lost(ClientError),
-}
-
-impl From<ClientError> for Trouble {
-    fn from(error: ClientError) -> Self {
-        match error {
-            ClientError::Http { .. } => Self::Passing(error, None),
-            ClientError::Answer(_) | ClientError::File { .. } => Self::Lost(error),
-            error => Self::Refused(error),
-        }
-    }
-}
-
-impl From<Refusal> for Trouble {
-    fn from(Refusal { error, status, retry_after }: Refusal) -> Self {
-        let Some(status) = status else { return error.into() };
-        match status.as_u16() {
-            404 | 410 => Self::Gone(error),
-            // Another offset, or another request of ours still holds the upload. A collision
-            // is for good.
-            409 if !is_kind(&error, "collision") => Self::Passing(error, None),
-            408 | 423 | 425 | 429 | 460 => Self::Passing(error, retry_after),
-            500 => Self::Fault(error),
-            502..=504 | 506 | 508.. => Self::Passing(error, retry_after),
-            // With another token the same command goes on.
-            401 | 403 => Self::Lost(error),
-            // A node without room: what the other one has stays for a later start.
-            507 => Self::Lost(error),
-            _ => error.into(),
-        }
-    }
-}
-
-fn is_kind(error: &ClientError, code: &str) -> bool {
-    matches!(error, ClientError::Problem(problem) if problem.kind == format!("/problems/{code}"))
 }
 
 /// Sends a file in parts; in one request where the server takes none. Goes on with what an
@@ -619,54 +523,6 @@ async fn stalled(url: &Url, watch: &Watch, length: u64) -> ClientError {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::wire::api::Problem;
-
-    fn refusal(status: u16, kind: Option<&str>, retry_after: Option<u64>) -> Refusal {
-        let error = kind.map_or_else(
-            || ClientError::Answer("an HTML page".to_owned()),
-            |kind| {
-                ClientError::Problem(Problem {
-                    kind: format!("/problems/{kind}"),
-                    title: "It cannot be".to_owned(),
-                    status,
-                    detail: String::new(),
-                    offset: None,
-                    request_id: None,
-                })
-            },
-        );
-        Refusal { error, status: Some(StatusCode::from_u16(status).unwrap()), retry_after }
-    }
-
-    #[test]
-    fn what_passes_is_waited_for_and_what_does_not_is_not() {
-        let passes = [
-            (408, "too-slow"),
-            (409, "wrong-offset"),
-            (409, "conflict"),
-            (429, "busy"),
-            (460, "checksum-mismatch"),
-            (502, "bad-gateway"),
-            (503, "busy"),
-            (504, "x"),
-        ];
-        for (status, kind) in passes {
-            let trouble = Trouble::from(refusal(status, Some(kind), Some(7)));
-            let asked = (status != 409).then_some(7);
-            assert!(matches!(trouble, Trouble::Passing(_, seconds) if seconds == asked), "{status} {kind}");
-        }
-        for status in [404, 410] {
-            assert!(matches!(Trouble::from(refusal(status, None, None)), Trouble::Gone(_)), "{status}");
-        }
-        assert!(matches!(Trouble::from(refusal(500, Some("internal"), None)), Trouble::Fault(_)));
-        for (status, kind) in [(409, "collision"), (413, "too-large"), (422, "wrong-digest"), (400, "x")] {
-            let trouble = Trouble::from(refusal(status, Some(kind), None));
-            assert!(matches!(trouble, Trouble::Refused(_)), "{status} {kind}");
-        }
-        assert!(matches!(Trouble::from(refusal(507, Some("no-space"), None)), Trouble::Lost(_)));
-        // Not the word of a closeby: something in between, whose refusal ends no upload.
-        assert!(matches!(Trouble::from(refusal(403, None, None)), Trouble::Lost(_)));
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_part_that_nobody_takes_is_cut_and_one_that_moves_is_not() {
