@@ -27,7 +27,7 @@ class Later(Exception):
         self.seconds = seconds
 
 
-class Gone(Exception):
+class Gone(Failed):
     """An operation that did not work in all its tries, or was refused."""
 
 
@@ -75,6 +75,10 @@ class Outsider:
         connection = http.client.HTTPConnection(address, parts.port, timeout=timeout, source_address=(source, 0))
         try:
             path = parts.path + (f"?{parts.query}" if parts.query else "")
+            if onto is not None and onto.pace:
+                # Else the kernel takes megabytes ahead of the reader, and a server's end goes unnoticed.
+                connection.connect()
+                connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             connection.request(method, path or "/", body, {"Host": parts.netloc, "Connection": "close", **(headers or {})})
             response = connection.getresponse()
             if onto is None or response.status not in (200, 206):
@@ -178,6 +182,13 @@ class Store:
         """One question to central; in a thread of the pool."""
         return self.outsider.ask("GET", self.base + path, source, headers)
 
+    def look(self, url, source, headers=None):
+        """A patient question, from a thread of the test: an engine can take a moment to let people in."""
+        def attempt():
+            answer = self.outsider.ask("GET", url, source, headers)
+            return answer if answer.status < 500 else judged(answer, ())
+        return self.outsider.do(patiently, attempt, Stats())
+
     def upload(self, content, name, source, stats=None):
         """Uploads patiently: (status, link)."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
@@ -219,10 +230,11 @@ class Store:
 class Load:
     """Uploads and downloads that go on until they are told to stop; from each source one of each kind.
 
-    A slow download is of `large`, and takes longer than a node takes to stop.
+    A slow download is of `large`, and takes longer than a node takes to stop; each source has several, so that
+    some node meets them at its end.
     """
 
-    SLOW = 2_000_000
+    SLOW, SLOW_OF_EACH = 2_000_000, 3
 
     def __init__(self, store, sources, kept, large):
         self.store, self.kept, self.large = store, kept, large  # kept: (link, sha256), grows
@@ -233,7 +245,7 @@ class Load:
         self.running += [pool.submit(self._download, source, seed, kept, self.downloads, None)
                          for seed, source in enumerate(sources)]
         self.running += [pool.submit(self._download, source, seed, large, self.slow, self.SLOW)
-                         for seed, source in enumerate(sources)]
+                         for seed, source in enumerate(sources * self.SLOW_OF_EACH)]
 
     def end(self):
         """Stops, and waits for what goes on."""
