@@ -13,7 +13,7 @@ use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::sign::CertifiedKey;
 
 use crate::config::Tls;
@@ -21,6 +21,8 @@ use crate::tasks::{Next, Worker};
 
 /// From one look at the files to the next.
 const EVERY: Duration = Duration::from_secs(5);
+/// Sessions that can be resumed at one time.
+const MAX_SESSIONS: usize = 256;
 
 /// Why TLS cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -100,10 +102,12 @@ impl TlsListener {
 
     /// The parts that a server takes. It offers HTTP/2 by itself.
     pub(super) fn into_parts(self) -> Result<(TcpListener, ServerConfig), TlsError> {
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let sessions = Arc::clone(&self.certificates.sessions);
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(self.certificates);
+        config.session_storage = sessions;
         Ok((self.listener, config))
     }
 }
@@ -116,6 +120,44 @@ struct Certificates {
     /// What the files held when they were last looked at, good or not. They are small: comparing
     /// them whole also sees a link that points elsewhere.
     seen: Mutex<Pair>,
+    sessions: Arc<Sessions>,
+}
+
+/// The sessions of the certificate in use. Who resumes one is shown no certificate (RFC 8446, section 2.2),
+/// so none outlives its certificate.
+#[derive(Debug)]
+struct Sessions(RwLock<Arc<ServerSessionMemoryCache>>);
+
+impl Sessions {
+    fn new() -> Self {
+        Self(RwLock::new(ServerSessionMemoryCache::new(MAX_SESSIONS)))
+    }
+
+    fn forget(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = ServerSessionMemoryCache::new(MAX_SESSIONS);
+    }
+
+    fn current(&self) -> Arc<ServerSessionMemoryCache> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl StoresServerSessions for Sessions {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        self.current().put(key, value)
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.current().get(key)
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.current().take(key)
+    }
+
+    fn can_cache(&self) -> bool {
+        true
+    }
 }
 
 /// The bytes of both files.
@@ -140,6 +182,7 @@ impl Certificates {
             certificate: certificate.to_owned(),
             key: key.to_owned(),
             seen: Mutex::new(pair),
+            sessions: Arc::new(Sessions::new()),
         })
     }
 
@@ -153,6 +196,7 @@ impl Certificates {
         let certified = now.certified(&self.certificate, &self.key);
         *seen = now;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified?);
+        self.sessions.forget();
         Ok(Reload::Taken)
     }
 }
@@ -251,6 +295,7 @@ mod tests {
         fs::write(&key, &first.1).unwrap();
         let certificates = Certificates::read(&certificate, &key).unwrap();
         let before = in_use(&certificates);
+        assert!(certificates.sessions.put(b"ticket".to_vec(), b"session".to_vec()));
         assert!(matches!(certificates.reload().unwrap(), Reload::Unchanged));
 
         // Only one of the two is there yet.
@@ -258,10 +303,12 @@ mod tests {
         assert!(matches!(certificates.reload(), Err(TlsError::Pair { .. })));
         assert!(matches!(certificates.reload().unwrap(), Reload::Unchanged), "said once");
         assert_eq!(in_use(&certificates), before);
+        assert!(certificates.sessions.get(b"ticket").is_some());
         fs::write(&key, &second.1).unwrap();
         assert!(matches!(certificates.reload().unwrap(), Reload::Taken));
         let after = in_use(&certificates);
         assert_ne!(after, before);
+        assert!(certificates.sessions.get(b"ticket").is_none(), "who resumed it would not see the new one");
 
         fs::write(&key, "no key").unwrap();
         assert!(matches!(certificates.reload(), Err(TlsError::Pem { what: "private key", .. })));
