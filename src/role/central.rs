@@ -36,6 +36,7 @@ use crate::{api, web as pages};
 
 use super::secrets::SecretReload;
 use super::tls::{TlsError, TlsListener, authorities};
+use super::{HEAD_WITHIN, KEEP_ALIVE, LINGER};
 use workers::{Absences, Expiring, Finishing, GeoReload};
 
 /// A short call to a node may take so long.
@@ -299,9 +300,9 @@ fn serve(
     })
     .disable_signals()
     .shutdown_timeout(stop.drain.as_secs())
-    // An early answer to a slow sender is lost to a reset when this is short.
-    .client_disconnect_timeout(Duration::from_secs(10))
-    .client_request_timeout(Duration::from_secs(15))
+    .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(HEAD_WITHIN)
+    .client_disconnect_timeout(LINGER)
     .listen(listener)
     .map_err(CentralError::Server)?;
     if let Some(tls) = tls {

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::secrets::SecretReload;
 use super::tls::{TlsError, TlsListener, authorities};
+use super::{HEAD_WITHIN, KEEP_ALIVE, LINGER};
 use crate::api;
 use crate::api::common::{Observer, Secure, observe, secure};
 use crate::blobs::{FolderStore, FolderStoreOptions, OpenError};
@@ -43,8 +44,6 @@ const SERVER_THREADS: usize = 2;
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// A node that central did not take yet tries again after this.
 const JOIN_EVERY: Duration = Duration::from_secs(1);
-/// An early answer to a slow sender is lost to a reset when this is short.
-const LINGER: Duration = Duration::from_secs(10);
 
 /// Why a node cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -355,9 +354,8 @@ fn serve(
     .workers(SERVER_THREADS)
     .disable_signals()
     .shutdown_timeout(drain.as_secs())
-    // Longer than a client of the cluster keeps an idle connection.
-    .keep_alive(Duration::from_secs(75))
-    .client_request_timeout(Duration::from_secs(15))
+    .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(HEAD_WITHIN)
     .client_disconnect_timeout(LINGER)
     .listen(listener)
     .map_err(NodeError::Server)?;
