@@ -21,7 +21,9 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::fs::OpenOptions;
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +92,9 @@ impl SqliteLedger {
 
     /// Opens it with another source of time.
     pub(in crate::ledger) fn open_with_clock(path: &Path, source: clock::Source) -> Result<Self> {
+        // For nobody else on this machine, whatever its folder allows; what SQLite makes beside it follows. That
+        // it is there already is usual, and what else is wrong SQLite says.
+        let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         Self::with_writer(path, schema::open_writer(path, OpenFlags::SQLITE_OPEN_CREATE)?, source)
     }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,16 @@ impl Under {
 
     async fn write(&self, sql: &'static str) -> Result<()> {
         self.ledger.writer.call(move |conn| Ok(conn.execute_batch(sql)?)).await
+    }
+}
+
+#[tokio::test]
+async fn the_ledger_is_for_its_owner_alone() {
+    let under = Under::new();
+    under.write("PRAGMA user_version").await.unwrap();
+    for file in std::fs::read_dir(&under.folder).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.file_name());
     }
 }
 
