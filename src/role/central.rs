@@ -34,9 +34,9 @@ use crate::service::central::upload::{UploadLimits, UploadService};
 use crate::tasks::Workers;
 use crate::{api, web as pages};
 
+use super::connections::{HEAD_WITHIN, KEEP_ALIVE, LINGER, raise_open_files};
 use super::secrets::SecretReload;
 use super::tls::{TlsError, TlsListener, authorities};
-use super::{HEAD_WITHIN, KEEP_ALIVE, LINGER};
 use workers::{Absences, Expiring, Finishing, GeoReload};
 
 /// A short call to a node may take so long.
@@ -137,6 +137,7 @@ impl Central {
     /// [`CentralError`].
     pub async fn run(self, stop: CancellationToken) -> Result<(), CentralError> {
         let Self { config, listener, tls, links } = self;
+        raise_open_files();
         std::fs::create_dir_all(&config.data)
             .map_err(|error| CentralError::Data { path: config.data.clone(), error })?;
         let metrics = Metrics::new()?;

@@ -13,14 +13,13 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, middleware};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::connections::{HEAD_WITHIN, KEEP_ALIVE, LINGER, raise_open_files};
 use super::secrets::SecretReload;
 use super::tls::{TlsError, TlsListener, authorities};
-use super::{HEAD_WITHIN, KEEP_ALIVE, LINGER};
 use crate::api;
 use crate::api::common::{Observer, Secure, observe, secure};
 use crate::blobs::{FolderStore, FolderStoreOptions, OpenError};
@@ -286,18 +285,6 @@ fn agent_options(config: &NodeConfig, port: u16, join_secret: SharedSecret<JoinS
 #[allow(clippy::expect_used)]
 fn version() -> Label {
     Label::parse(env!("CARGO_PKG_VERSION")).expect("a version is a label")
-}
-
-/// Sessions and connections have files open: as many as the system lets this process have, not as few as it
-/// gives by itself.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = Rlimit { current: limit.maximum, ..limit };
-    if limit.current != limit.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, wanted)
-    {
-        tracing::warn!(%error, "the number of open files stays limited");
-    }
 }
 
 /// A receiver that takes nothing for so long is cut. The server itself does not notice one:

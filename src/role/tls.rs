@@ -124,7 +124,7 @@ struct Certificates {
 }
 
 /// The sessions of the certificate in use. Who resumes one is shown no certificate (RFC 8446, section 2.2),
-/// so none outlives its certificate.
+/// so they end when it is replaced; but for one whose handshake goes on at that very moment.
 #[derive(Debug)]
 struct Sessions(RwLock<Arc<ServerSessionMemoryCache>>);
 

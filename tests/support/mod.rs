@@ -156,8 +156,6 @@ impl Cluster {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .http1_only()
-            // On a busy machine a server closes an idle connection just while it is taken up again.
-            .pool_max_idle_per_host(0)
             .build()
             .unwrap();
         // A process binds its address itself; at this one nothing else takes the port meanwhile.

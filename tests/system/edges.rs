@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{Cluster, Options, content, places};
+use crate::support::{Cluster, Options, content, places, poll};
 
 fn two_places() -> Options {
     Options { places: vec!["toronto", "amsterdam"], ..Options::default() }
@@ -123,6 +123,33 @@ async fn a_request_that_stops_in_its_middle_is_cut() {
     }
     cluster.wait_until_empty(Duration::from_secs(5)).await;
     cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_is_kept_from_one_heartbeat_to_the_next() {
+    let cluster = Cluster::with(two_places()).await;
+    let mut idle = TcpStream::connect(cluster.central_address()).await.unwrap();
+    ask_health(&mut idle).await;
+    let beaten = || async {
+        let nodes: Value = cluster.get("/api/v1/nodes").send().await.ok()?.json().await.ok()?;
+        Some(nodes["nodes"][0]["seen_at"].clone())
+    };
+    let mut last = beaten().await;
+    for beat in ["a heartbeat", "the one after it"] {
+        last = poll(beat, || async { beaten().await.filter(|now| Some(now) != last.as_ref()) }).await.into();
+    }
+    ask_health(&mut idle).await;
+    cluster.stop().await;
+}
+
+async fn ask_health(connection: &mut TcpStream) {
+    connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    connection.read_exact(&mut answer).await.expect("it is still open");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    // The rest of it.
+    let mut rest = [0; 4096];
+    assert_ne!(connection.read(&mut rest).await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
