@@ -91,7 +91,7 @@ where
         let Some(id) = trace::request_id() else { return self.usual.format_event(context, writer, event) };
         let mut line = String::new();
         self.usual.format_event(context, Writer::new(&mut line), event)?;
-        writeln!(writer, "{}", (self.tell)(line.trim_end(), id))
+        writeln!(writer, "{}", (self.tell)(line.trim_end_matches('\n'), id))
     }
 }
 
