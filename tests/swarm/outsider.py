@@ -27,7 +27,7 @@ class Later(Exception):
         self.seconds = seconds
 
 
-class Gone(Failed):
+class Gone(Exception):
     """An operation that did not work in all its tries, or was refused."""
 
 
@@ -175,8 +175,9 @@ class Stats:
 class Store:
     """The store, as people see it."""
 
-    def __init__(self, outsider, base, token=None):
+    def __init__(self, outsider, base, token=None, looks=None):
         self.outsider, self.base, self.token = outsider, base, token
+        self.looks = looks or Stats()
 
     def get(self, path, source, headers=None):
         """One question to central; in a thread of the pool."""
@@ -187,7 +188,10 @@ class Store:
         def attempt():
             answer = self.outsider.ask("GET", url, source, headers)
             return answer if answer.status < 500 else judged(answer, ())
-        return self.outsider.do(patiently, attempt, Stats())
+        try:
+            return self.outsider.do(patiently, attempt, self.looks)
+        except Gone as error:
+            raise Failed(f"{url}: {error}") from error
 
     def upload(self, content, name, source, stats=None):
         """Uploads patiently: (status, link)."""
