@@ -238,6 +238,7 @@ class Load:
     some node meets them at its end.
     """
 
+    PAUSE = 0.1
     SLOW, SLOW_OF_EACH = 2_000_000, 3
 
     def __init__(self, store, sources, kept, large):
@@ -259,7 +260,7 @@ class Load:
 
     def _upload(self, source, seed):
         order, number = random.Random(seed), 0
-        while not self.stop.wait(0.05):
+        while not self.stop.wait(self.PAUSE):
             number += 1
             content = order.randbytes(order.choice((1, 1000, 100_000, 600_000, 5_000_000)) + number)
             begun = time.monotonic()
@@ -272,7 +273,7 @@ class Load:
 
     def _download(self, source, seed, files, stats, pace):
         order = random.Random(1000 + seed)
-        while not self.stop.wait(0.05):
+        while not self.stop.wait(self.PAUSE):
             link, sha256 = order.choice(files)
             begun = time.monotonic()
             try:
