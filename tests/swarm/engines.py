@@ -34,6 +34,8 @@ wait $!
 """
 
 BRIDGE_FILTER = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+# The number of the outsider's cable; the machines' begin at 11.
+OUTSIDE = 99
 
 
 class Failed(Exception):
@@ -75,8 +77,10 @@ def end_with_us():
 class Engine:
     """One engine."""
 
-    def __init__(self, machines, name, address):
-        self.name, self.address = name, address
+    def __init__(self, machines, name, number):
+        self.name, self.number = name, number
+        self.address = f"{machines.subnet}.{number}"
+        self.machines = machines
         self.root = os.path.join(machines.folder, name)
         self.namespace = f"{machines.tag}-{name}"
         self.cgroup = f"/{machines.tag}/{name}"
@@ -85,7 +89,7 @@ class Engine:
 
     def start(self):
         """Starts the engine, or starts it again on the disk it had."""
-        run("ip", "-n", self.namespace, "link", "set", "eth0", "up")
+        self.machines.plug(self.namespace, self.number, [self.address])
         for stale in ("docker.pid", "docker.sock"):
             if os.path.exists(os.path.join(self.root, stale)):
                 os.remove(os.path.join(self.root, stale))
@@ -113,12 +117,17 @@ class Engine:
         return "\n".join([line.strip() for line in lines if "fatal" in line][-3:] + [line.strip() for line in lines[-2:]])
 
     def kill(self):
-        """As when the power goes: engine, containers and all, without a word, and nobody refuses a connection."""
+        """As when the power goes: engine, containers and all, without a word, and nobody refuses a connection.
+
+        The network goes, too: on a bridge from before, what is left of a dead container can answer for the
+        address of a new one.
+        """
         if self.process is not None:
             run("ip", "-n", self.namespace, "link", "set", "eth0", "down", check=False)
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
             self.process = None
+            self.machines.unplug(self.namespace, self.number)
 
     def docker(self, *arguments, **options):
         """Runs the client that belongs to the engine."""
@@ -166,32 +175,41 @@ class Machines:
         run("ip", "link", "add", bridge, "type", "bridge")
         run("ip", "link", "set", bridge, "up")
         self.outside = f"{self.tag}-outside"
-        self._namespace(self.outside, 99, [f"{self.subnet}.{last}" for last in outsiders])
+        self.undo.append(lambda: self.unplug(self.outside, OUTSIDE))
+        self.plug(self.outside, OUTSIDE, [f"{self.subnet}.{last}" for last in outsiders])
 
     @staticmethod
     def _write(path, text):
         with open(path, "w") as file:
             file.write(text)
 
-    def _namespace(self, name, number, addresses):
-        near, far = f"{self.tag}v{number}", "eth0"
-        self.undo.append(lambda: run("ip", "netns", "del", name, check=False))
+    def plug(self, name, number, addresses):
+        """Makes a network namespace and a cable from it to the bridge."""
+        near, far = self._cable(number), "eth0"
         run("ip", "netns", "add", name)
-        # It would end with the namespace, but that stays for as long as something in it is being ended.
-        self.undo.append(lambda: run("ip", "link", "del", near, check=False))
-        run("ip", "link", "add", near, "type", "veth", "peer", "name", far, "netns", name)
+        # A machine keeps its hardware address: what its neighbours remember of it stays true.
+        run("ip", "link", "add", near, "type", "veth",
+            "peer", "name", far, "address", f"02:00:00:00:00:{number:02x}", "netns", name)
         run("ip", "link", "set", near, "master", self.tag, "up")
         for address in addresses:
             run("ip", "-n", name, "addr", "add", f"{address}/24", "dev", far)
         run("ip", "-n", name, "link", "set", far, "up")
         run("ip", "-n", name, "link", "set", "lo", "up")
 
+    def unplug(self, name, number):
+        """Undoes it, with all that was made in the namespace."""
+        # It would end with the namespace, but that stays for as long as something in it is being ended.
+        run("ip", "link", "del", self._cable(number), check=False)
+        run("ip", "netns", "del", name, check=False)
+
+    def _cable(self, number):
+        return f"{self.tag}v{number}"
+
     def add(self, name):
         """Makes a machine and starts its engine."""
-        number = len(self.engines) + 11
-        engine = Engine(self, name, f"{self.subnet}.{number}")
-        self._namespace(engine.namespace, number, [engine.address])
+        engine = Engine(self, name, len(self.engines) + 11)
         self.engines[name] = engine
+        self.undo.append(lambda: self.unplug(engine.namespace, engine.number))
         engine.start()
         return engine
 

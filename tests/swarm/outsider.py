@@ -184,7 +184,7 @@ class Store:
         return self.outsider.ask("GET", self.base + path, source, headers)
 
     def look(self, url, source, headers=None):
-        """A patient question, from a thread of the test: an engine can take a moment to let people in."""
+        """A patient question, from a thread of the test."""
         def attempt():
             answer = self.outsider.ask("GET", url, source, headers)
             return answer if answer.status < 500 else judged(answer, ())
