@@ -55,7 +55,10 @@ def run(*command, check=True, stdin=None, timeout=120, env=None):
 
 
 def until(what, seconds, ask):
-    """Asks until the answer is something; what it was and how long it took."""
+    """Asks until the answer is something; what it was and how long it took.
+
+    What changes meanwhile can also be missing in an answer, or half there: then it is asked again, too.
+    """
     begun, last = time.monotonic(), None
     while time.monotonic() - begun < seconds:
         try:
@@ -63,10 +66,10 @@ def until(what, seconds, ask):
             if found:
                 return found, time.monotonic() - begun
             last = "not so yet"
-        except (OSError, Failed) as error:
+        except (OSError, Failed, LookupError, ValueError, subprocess.TimeoutExpired) as error:
             last = error
         time.sleep(0.2)
-    raise Failed(f"{what}: not within {seconds} s ({last})")
+    raise Failed(f"{what}: not within {seconds} s ({last!r})")
 
 
 def end_with_us():

@@ -75,7 +75,7 @@ class Outsider:
         connection = http.client.HTTPConnection(address, parts.port, timeout=timeout, source_address=(source, 0))
         try:
             path = parts.path + (f"?{parts.query}" if parts.query else "")
-            if onto is not None and onto.pace:
+            if onto is not None and onto.pace():
                 # Else the kernel takes megabytes ahead of the reader, and a server's end goes unnoticed.
                 connection.connect()
                 connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -94,9 +94,9 @@ class Outsider:
 
 
 class Received:
-    """What a download brought so far, at so many bytes a second; None is as fast as they come."""
+    """What a download brought so far. `pace` says how many bytes a second are taken; 0 is as fast as they come."""
 
-    def __init__(self, pace=None):
+    def __init__(self, pace=lambda: 0):
         self.bytes = bytearray()
         self.resumed = False
         self.pace = pace
@@ -111,8 +111,8 @@ class Received:
     def take(self, chunk):
         """More of it."""
         self.bytes += chunk
-        if self.pace:
-            time.sleep(len(chunk) / self.pace)
+        if pace := self.pace():
+            time.sleep(len(chunk) / pace)
 
 
 def judged(answer, wanted):
@@ -203,7 +203,7 @@ class Store:
         answer = patiently(attempt, stats or Stats())
         return answer.status, answer.body.decode().strip()
 
-    def download(self, link, source, stats=None, pace=None):
+    def download(self, link, source, stats=None, pace=lambda: 0):
         """Downloads patiently and goes on where it was; a copy that does not answer is left for another."""
         received, stats = Received(pace), stats or Stats()
 
@@ -234,12 +234,12 @@ class Store:
 class Load:
     """Uploads and downloads that go on until they are told to stop; from each source one of each kind.
 
-    A slow download is of `large`, and takes longer than a node takes to stop; each source has several, so that
-    some node meets them at its end.
+    A slow download is of `large`, and takes several times as long as a node takes to stop; each source has three,
+    so that some node surely meets one at its end. When the load ends, they take what is left at once.
     """
 
     PAUSE = 0.1
-    SLOW, SLOW_OF_EACH = 2_000_000, 3
+    SLOW, SLOW_OF_EACH = 800_000, 3  # bytes a second, downloads
 
     def __init__(self, store, sources, kept, large):
         self.store, self.kept, self.large = store, kept, large  # kept: (link, sha256), grows
@@ -247,10 +247,13 @@ class Load:
         self.uploads, self.downloads, self.slow = Stats(), Stats(), Stats()
         pool = store.outsider.pool
         self.running = [pool.submit(self._upload, source, seed) for seed, source in enumerate(sources)]
-        self.running += [pool.submit(self._download, source, seed, kept, self.downloads, None)
+        self.running += [pool.submit(self._download, source, seed, kept, self.downloads, lambda: 0)
                          for seed, source in enumerate(sources)]
-        self.running += [pool.submit(self._download, source, seed, large, self.slow, self.SLOW)
+        self.running += [pool.submit(self._download, source, seed, large, self.slow, self._slow)
                          for seed, source in enumerate(sources * self.SLOW_OF_EACH)]
+
+    def _slow(self):
+        return 0 if self.stop.is_set() else self.SLOW
 
     def end(self):
         """Stops, and waits for what goes on."""
