@@ -42,8 +42,8 @@ class Failed(Exception):
     """A check or a step of the test did not come out as it must."""
 
 
-def run(*command, check=True, stdin=None, timeout=120, env=None):
-    """Runs a command to its end; its output as text."""
+def run(*command, check=True, stdin=None, timeout=120, env=None, errors=False):
+    """Runs a command to its end; its output as text, with its `errors` in front where they are wanted."""
     done = subprocess.run(
         command, input=stdin, capture_output=True, timeout=timeout, check=False,
         env=None if env is None else {**os.environ, **env},
@@ -51,7 +51,7 @@ def run(*command, check=True, stdin=None, timeout=120, env=None):
     if check and done.returncode != 0:
         said = (done.stderr + done.stdout).decode(errors="replace").strip()
         raise Failed(f"{' '.join(command)}: status {done.returncode}: {said}")
-    return done.stdout.decode(errors="replace")
+    return ((done.stderr if errors else b"") + done.stdout).decode(errors="replace")
 
 
 def until(what, seconds, ask):

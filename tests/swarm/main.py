@@ -20,11 +20,12 @@ import traceback
 
 import geoip
 import images
+import stack
 from engines import Failed, Machines, run, until
 from outsider import Gone, Load, Outsider, Stats, Store
 
 PLACES = ["new-york", "toronto", "amsterdam", "bangalore", "singapore"]
-STACK, IMAGE, NEXT = "closeby", "closeby:latest", "closeby:next"
+IMAGE, NEXT = "closeby:latest", "closeby:next"
 CENTRAL = "new-york"
 # The node whose disk moves, and the place that comes onto the machine which that leaves free.
 MOVED, ADDED = "singapore", "oslo"
@@ -94,6 +95,7 @@ class Test:
         say(f"the image is {size / 1e6:.1f} MB, built by the classic builder, and imported into each engine")
         self.outsider = Outsider(self.machines.outside, {name: engine.address for name, engine in engines.items()})
         self.store = Store(self.outsider, f"http://{CENTRAL}:8080")
+        self.stack = stack.Stack(self.machines.folder, self.manager, self.binary)
 
     def make_swarm(self):
         """Labels and secrets, as the stack file says."""
@@ -110,11 +112,10 @@ class Test:
             return state == "Ready"
         for engine in engines.values():
             until(f"{engine.name} in the Swarm", 60, lambda joining=engine: joins(joining))
-        self.order("node", "update", "--label-add", "closeby.role=central", CENTRAL)
+        self.stack.order("node", "update", "--label-add", "closeby.role=central", CENTRAL)
         for place in PLACES:
-            self.order("node", "update", "--label-add", f"closeby.place={place}", place)
-        for secret in ("signing-root", "join-secret"):
-            self.manager.docker("secret", "create", f"closeby-{secret}", "-", stdin=os.urandom(32).hex().encode())
+            self.stack.order("node", "update", "--label-add", f"closeby.place={place}", place)
+        self.stack.make_secrets()
         say("the Swarm is made, labelled, and has its secrets")
 
     def person(self, last=101):
@@ -122,18 +123,6 @@ class Test:
         return f"{self.machines.subnet}.{last}"
 
     # --- deploying
-
-    def deploy(self, *more, stack="swarm-stack.yml"):
-        """`docker stack deploy`; what it says on stderr."""
-        files = [word for file in (stack, *more) for word in ("-c", file)]
-        command = ["/usr/bin/docker", "--host", f"unix://{self.manager.root}/docker.sock",
-                   "stack", "deploy", "--resolve-image", "never", *files, STACK]
-        quiet = {key: value for key, value in os.environ.items() if not key.startswith("CLOSEBY_")}
-        done = subprocess.run(command, capture_output=True, env=quiet, timeout=120, check=False)
-        said = done.stderr.decode().strip()
-        if done.returncode != 0:
-            raise Failed(f"docker stack deploy: {said}")
-        return said
 
     def overlay(self):
         """What the test puts on top of the stack file: places for its people, and a proxy to believe."""
@@ -161,33 +150,6 @@ configs:
     file: {database}
 """)
         return path
-
-    def running(self):
-        """Each service's running task, of one listing: service -> (machine, task id)."""
-        listed = self.manager.docker("stack", "ps", STACK, "--filter", "desired-state=running", "--no-trunc", "--format",
-                                     "{{.ID}} {{.Name}} {{.Node}} {{.CurrentState}}")
-        found = {}
-        for line in listed.splitlines():
-            task, name, machine, *state = line.split()
-            if state[:1] == ["Running"]:
-                found[name.removeprefix(f"{STACK}_").removesuffix(".1")] = (machine, task)
-        return found
-
-    def where(self):
-        """Where each service runs: service -> machine."""
-        return {service: machine for service, (machine, _) in self.running().items()}
-
-    def order(self, *words):
-        """What an operator tells the manager; again where the Swarm itself changed the object in between."""
-        def told():
-            self.manager.docker(*words)
-            return True
-        until(" ".join(words), 20, told)
-
-    def container_of(self, engine, service):
-        """The container that runs a service on an engine; empty where none does."""
-        label = f"label=com.docker.swarm.service.name={STACK}_{service}"
-        return engine.docker("ps", "--quiet", "--filter", label).strip()
 
     def nodes(self):
         """What central says of its nodes: place -> object."""
@@ -242,28 +204,28 @@ configs:
 
     def check_deployment(self):
         """The file as it is, without warnings; everything where its label says."""
-        said = self.deploy()
+        said = self.stack.deploy()
         check(not said, f"swarm-stack.yml deploys as it is, with no variable set and no warning {said}")
         wanted = {place: place for place in PLACES} | {"central": CENTRAL}
-        _, took = until("six running services", 90, lambda: self.where() == wanted)
+        _, took = until("six running services", 90, lambda: self.stack.where() == wanted)
         check(True, f"every service runs where its label says, {took:.0f} s after the deployment")
         took = self.wait_for_nodes()
         check(True, f"five nodes are healthy ({took:.0f} s later)")
-        former = self.running()
-        self.deploy(self.overlay())
+        former = self.stack.running()
+        self.stack.deploy(self.overlay())
 
         def all_new():
-            now = self.running()
-            return now.keys() == wanted.keys() and not now.items() & former.items() and all(map(self.updated, wanted))
+            now = self.stack.running()
+            are_new = now.keys() == wanted.keys() and not now.items() & former.items()
+            return are_new and all(map(self.stack.is_updated, wanted))
         # Half a minute; Swarm can wait a minute more for a task that it gave up before it was placed.
         _, took = until("every service with what the test adds", 180, all_new)
-        say(f"every service was updated with what the test adds, in {took:.0f} s, and {self.wait_for_nodes():.0f} s later all are healthy")
+        say(f"what the test adds is deployed, in {took:.0f} s; all are healthy {self.wait_for_nodes():.0f} s later")
         urls = {place: node["public_url"].rstrip("/") for place, node in self.nodes().items()}
         check(urls == {place: f"http://{place}:8081" for place in PLACES}, "each node tells its machine's name for links")
         for place in PLACES:
-            secrets = self.manager.docker("service", "inspect", "--format",
-                                          "{{range .Spec.TaskTemplate.ContainerSpec.Secrets}}{{.SecretName}} {{end}}",
-                                          f"{STACK}_{place}").split()
+            names = "{{range .Spec.TaskTemplate.ContainerSpec.Secrets}}{{.SecretName}} {{end}}"
+            secrets = self.stack.ask(place, names).split()
             if secrets != ["closeby-join-secret"]:
                 raise Failed(f"{place} has the secrets {secrets}")
         check(True, "no node has the signing root")
@@ -279,20 +241,12 @@ configs:
             check("401" in str(refused), "without a token nobody uploads or lists")
         else:
             raise Failed("an upload without a token was taken")
-        container = self.container_of(self.manager, "central")
+        container = self.stack.container_of(self.manager, "central")
         self.store.token = self.manager.docker("exec", container, "/usr/local/bin/closeby", "token", "new",
                                                "--scope", "upload,list", "--name", "outsiders").strip()
         headers = {"Authorization": f"Bearer {self.store.token}"}
         listed = self.store.look(f"{self.store.base}/api/v1/files", self.person(), headers)
         check(listed.status == 200, "a token that was made beside central counts at once")
-
-    def updated(self, service):
-        """Whether no update of a service goes on."""
-        state = self.manager.docker("service", "inspect", "--format",
-                                    "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}", f"{STACK}_{service}").strip()
-        if "rollback" in state or state == "paused":
-            raise Failed(f"{service} is {state}")
-        return state in ("", "completed")
 
     def check_files(self):
         """Upload, two copies on two machines' disks, duplicate, nearest link."""
@@ -362,7 +316,7 @@ configs:
     def blob_file(self, place, link):
         """A copy's file on a machine's disk."""
         sha1 = self.sha1(link)
-        volume = self.machines.engines[self.machine_of[place]].volume(f"{STACK}_{place}")
+        volume = self.stack.volume_of(self.machines.engines[self.machine_of[place]], place)
         return os.path.join(volume, "blobs", sha1[:2], sha1[2:4], sha1)
 
     def copies_on_disk(self, link):
@@ -379,7 +333,7 @@ configs:
         theirs = [(link, sha256) for link, sha256 in self.kept if victim in self.replicas(link)]
         if not theirs:
             raise Failed(f"nothing of {len(self.kept)} files is on {victim}")
-        engine, former = self.machines.engines[victim], self.running()[victim]
+        engine, former = self.machines.engines[victim], self.stack.running()[victim]
         engine.kill()
         died = time.monotonic()
         stats = Stats()
@@ -414,7 +368,7 @@ configs:
         engine.start()
         engine.wait()
         # Swarm still lists the task that died with the machine until the machine says so.
-        until(f"{victim}'s new task", 90, lambda: self.running().get(victim, former) != former)
+        until(f"{victim}'s new task", 90, lambda: self.stack.running().get(victim, former) != former)
         took = self.wait_for_nodes()
         before = sum(1 for link, _ in theirs if os.path.exists(self.blob_file(victim, link)))
         served = 0
@@ -430,35 +384,26 @@ configs:
                     break
         check(before == served == len(theirs), f"{victim} came back as the node it was and serves the {served} blobs it had ({took:.0f} s)")
 
-    def update(self, image):
-        """What an operator runs to bring another image."""
-        run("sh", "deploy/swarm/update", image, STACK, timeout=240, env={
-            "DOCKER_HOST": f"unix://{self.manager.root}/docker.sock", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"})
-
     def check_bad_update(self):
         """An image that does not start goes no further than central, which goes back."""
         try:
-            self.update("closeby:of-nobody")
+            self.stack.update("closeby:of-nobody")
         except Failed:
             pass
         else:
             raise Failed("an update to an image that does not exist is said to have worked")
-        first = "central"
 
         def is_back():
-            state, image = self.manager.docker(
-                "service", "inspect", "--format", "{{.UpdateStatus.State}} {{.Spec.TaskTemplate.ContainerSpec.Image}}",
-                f"{STACK}_{first}").split()
-            return state == "rollback_completed" and image == IMAGE and len(self.where()) == 6
-        until(f"{first}'s former image", 60, is_back)
+            state, image = self.stack.ask("central", "{{.UpdateStatus.State}} {{.Spec.TaskTemplate.ContainerSpec.Image}}").split()
+            return state == "rollback_completed" and image == IMAGE and len(self.stack.where()) == 6
+        until("central's former image", 60, is_back)
         self.wait_for_nodes()
-        others = PLACES
-        images_now = {self.manager.docker("service", "inspect", "--format", "{{.Spec.TaskTemplate.ContainerSpec.Image}}",
-                                          f"{STACK}_{place}").strip() for place in others}
+        images_now = {self.stack.ask(place, "{{.Spec.TaskTemplate.ContainerSpec.Image}}") for place in PLACES}
         check(images_now == {IMAGE}, "an image that cannot run is rolled back at central, and the nodes never saw it")
 
     def check_update(self):
-        """Another image, one service after another, while people upload and download."""
+        """Another image and another join secret, one service after another, then another signing root; all
+        while people upload and download."""
         large = []
         for number in range(3):
             content = random.Random(9000 + number).randbytes(24_000_000)
@@ -470,9 +415,11 @@ configs:
         until("a load that runs", 20, lambda: load.uploads.done >= 20 and load.downloads.done >= 20)
         begun = time.monotonic()
         try:
-            self.update(NEXT)
+            self.stack.update(NEXT, " ".join(self.stack.change_secret("rotate", "join-secret")))
             took = time.monotonic() - begun
             self.wait_for_nodes()
+            self.check_updates_apart()
+            self.check_the_root_changes()
             done = load.downloads.done + load.uploads.done
             until("a load that still runs", 30, lambda: load.downloads.done + load.uploads.done >= done + 20)
         finally:
@@ -485,14 +432,27 @@ configs:
         failed = load.uploads.failed + load.downloads.failed + load.slow.failed
         check(not failed, f"no upload and no download failed after its retries {failed[:3] or ''}")
         check(load.slow.resumed > 0, f"{load.slow.resumed} downloads were cut by a node's end and went on where they were")
-        self.check_updates_apart()
         self.check_everything_is_there("after the update")
+
+    def check_the_root_changes(self):
+        """Central takes another signing root, and the nodes fetch their keys of it by the new join secret."""
+        begun = time.monotonic()
+        options = self.stack.change_secret("rotate", "signing-root")
+        self.manager.docker("service", "update", "--quiet", "--detach=false", *options, f"{stack.NAME}_central", timeout=200)
+
+        def has_its_key():
+            said = self.manager.docker("logs", self.stack.container_of(self.manager, "central"), errors=True)
+            return "every node has its key of the new signing root" in said
+        until("keys of the new signing root", 60, has_its_key)
+        self.wait_for_nodes()
+        took = time.monotonic() - begun
+        check(True, f"every node has a key of another signing root, fetched by another join secret ({took:.0f} s)")
 
     def check_updates_apart(self):
         """No two services were away together."""
         spans = []
         for service in [*PLACES, "central"]:
-            task = self.manager.docker("service", "ps", f"{STACK}_{service}", "--filter", "desired-state=running",
+            task = self.manager.docker("service", "ps", f"{stack.NAME}_{service}", "--filter", "desired-state=running",
                                        "--no-trunc", "--quiet").split()[0]
             told = json.loads(self.manager.docker("inspect", "--type", "task", task))[0]
             if told["Spec"]["ContainerSpec"]["Image"] != NEXT:
@@ -518,43 +478,47 @@ configs:
         check(not lost, f"{when}, all {len(self.kept)} acknowledged uploads are there {lost[:3] or ''}")
 
     def check_redeployment(self):
-        """The stack is removed and deployed again."""
+        """The stack is removed and deployed again, with the changed secrets alone."""
         volumes = {name: engine.docker("volume", "ls", "--quiet") for name, engine in self.machines.engines.items()}
         before = self.ids()
-        self.manager.docker("stack", "rm", STACK)
+        self.manager.docker("stack", "rm", stack.NAME)
 
         def is_gone():
-            if self.manager.docker("network", "ls", "--quiet", "--filter", f"name={STACK}_cluster").strip():
+            if self.manager.docker("network", "ls", "--quiet", "--filter", f"name={stack.NAME}_cluster").strip():
                 return False
             return not any(engine.docker("ps", "--quiet").strip() for engine in self.machines.engines.values())
         _, took = until("the stack's end", 90, is_gone)
         say(f"the stack is gone after {took:.0f} s")
         left = {name: engine.docker("volume", "ls", "--quiet") for name, engine in self.machines.engines.items()}
         check(left == volumes, "`docker stack rm` leaves every volume")
-        self.deploy(self.overlay())
-        until("six running services", 90, lambda: len(self.where()) == 6)
+        # The former secrets go with it.
+        for secret in stack.SECRETS:
+            self.stack.change_secret("retire", secret)
+        self.stack.name_secrets()
+        self.stack.deploy(self.overlay())
+        until("six running services", 90, lambda: len(self.stack.where()) == 6)
         self.wait_for_nodes()
-        check(self.ids() == before, "deployed again, every node is the one it was")
+        check(self.ids() == before, "deployed again without the former secrets, every node is the one it was")
         self.check_everything_is_there("after stack rm and deploy")
 
     def check_a_disk_moves(self):
         """A node's volume is brought to another machine, while people upload and download."""
-        old, new, volume = self.machines.engines[MOVED], self.machines.engines["spare"], f"{STACK}_{MOVED}"
+        old, new, volume = self.machines.engines[MOVED], self.machines.engines["spare"], f"{stack.NAME}_{MOVED}"
         before = self.ids()
         theirs = [link for link, _ in self.kept[:60] if MOVED in self.replicas(link)]
         load = Load(self.store, [self.person(last) for last in (101, 102)], self.kept, self.large)
         try:
             until("a load that runs", 20, lambda: load.uploads.done >= 5 and load.downloads.done >= 5)
             begun = time.monotonic()
-            self.order("service", "scale", "--detach", f"{volume}=0")
-            until(f"{MOVED}'s end", 60, lambda: not self.container_of(old, MOVED))
+            self.stack.order("service", "scale", "--detach", f"{volume}=0")
+            until(f"{MOVED}'s end", 60, lambda: not self.stack.container_of(old, MOVED))
             new.docker("volume", "create", volume)
             run("cp", "--archive", f"{old.volume(volume)}/.", new.volume(volume))
-            self.order("node", "update", "--label-rm", "closeby.place", MOVED)
-            self.order("node", "update", "--label-add", f"closeby.place={MOVED}", "spare")
-            self.order("service", "scale", "--detach", f"{volume}=1")
+            self.stack.order("node", "update", "--label-rm", "closeby.place", MOVED)
+            self.stack.order("node", "update", "--label-add", f"closeby.place={MOVED}", "spare")
+            self.stack.order("service", "scale", "--detach", f"{volume}=1")
             self.machine_of[MOVED] = "spare"
-            until(f"{MOVED} on the other machine", 60, lambda: self.where().get(MOVED) == "spare")
+            until(f"{MOVED} on the other machine", 60, lambda: self.stack.where().get(MOVED) == "spare")
             until(f"{MOVED}'s new address", 60, lambda: self.nodes()[MOVED]["public_url"].startswith("http://spare:"))
             self.wait_for_nodes()
             took = time.monotonic() - begun
@@ -573,23 +537,18 @@ configs:
     def check_a_place_is_added(self):
         """The block in the stack file's comment, on a machine that is free."""
         with open("swarm-stack.yml") as file:
-            text = file.read()
-        block = re.search(rf"^#   {ADDED}:\n(?:#   .*\n)+", text, re.M).group()
+            block = re.search(rf"^#   {ADDED}:\n(?:#   .*\n)+", file.read(), re.M).group()
         block = re.sub(r"^# ", "", block, flags=re.M)
-        folder = os.path.join(self.machines.folder, "six-places")
-        shutil.copytree("deploy/swarm", os.path.join(folder, "deploy", "swarm"))
-        stack = os.path.join(folder, "swarm-stack.yml")
-        with open(stack, "w") as file:
-            file.write(text.replace("\nnetworks:\n", f"\n{block}\nnetworks:\n", 1))
-        before, tasks = self.ids(), self.running()
-        self.order("node", "update", "--label-add", f"closeby.place={ADDED}", MOVED)
+        self.stack.edit(lambda text: text.replace("\nnetworks:\n", f"\n{block}\nnetworks:\n", 1))
+        before, tasks = self.ids(), self.stack.running()
+        self.stack.order("node", "update", "--label-add", f"closeby.place={ADDED}", MOVED)
         self.machine_of[ADDED] = MOVED
         begun = time.monotonic()
-        self.deploy(self.overlay(), stack=stack)
-        until(f"{ADDED}'s task", 60, lambda: self.where().get(ADDED) == MOVED)
+        self.stack.deploy(self.overlay())
+        until(f"{ADDED}'s task", 60, lambda: self.stack.where().get(ADDED) == MOVED)
         self.wait_for_nodes()
         took = time.monotonic() - begun
-        after, now = self.ids(), self.running()
+        after, now = self.ids(), self.stack.running()
         check(before.items() <= after.items() and tasks.items() <= now.items(),
               f"a sixth place was added by the block of the comment ({took:.0f} s), and no other service was restarted")
 
@@ -603,23 +562,23 @@ configs:
 
     def check_central_moves(self):
         """Central's machine is given up; another one takes over with a copy of the ledger and the secrets."""
-        old, new, volume = self.machines.engines[CENTRAL], self.machines.engines["spare"], f"{STACK}_central"
+        old, new, volume = self.machines.engines[CENTRAL], self.machines.engines["spare"], f"{stack.NAME}_central"
         before = self.ids()
-        container = self.container_of(old, "central")
+        container = self.stack.container_of(old, "central")
         old.docker("exec", container, "/usr/local/bin/closeby", "backup", "/data/backup")
         folder = os.path.join(self.machines.folder, "backup")
         os.makedirs(folder)
         shutil.copy(os.path.join(old.volume(volume), "backup"), os.path.join(folder, "ledger"))
         for path in (folder, os.path.join(folder, "ledger")):
             os.chown(path, 10001, 10001)
-        self.order("service", "scale", "--detach", f"{volume}=0")
-        until("central's end", 60, lambda: not self.container_of(old, "central"))
-        self.order("node", "update", "--label-rm", "closeby.role", CENTRAL)
-        self.order("node", "update", "--label-add", "closeby.role=central", "spare")
+        self.stack.order("service", "scale", "--detach", f"{volume}=0")
+        until("central's end", 60, lambda: not self.stack.container_of(old, "central"))
+        self.stack.order("node", "update", "--label-rm", "closeby.role", CENTRAL)
+        self.stack.order("node", "update", "--label-add", "closeby.role=central", "spare")
         new.docker("run", "--rm", "--network", "none", "--volume", f"{volume}:/data", "--volume", f"{folder}:/backup:ro",
                    IMAGE, "restore", "/backup/ledger")
-        self.order("service", "scale", "--detach", f"{volume}=1")
-        until("central on the other machine", 60, lambda: self.where().get("central") == "spare")
+        self.stack.order("service", "scale", "--detach", f"{volume}=1")
+        until("central on the other machine", 60, lambda: self.stack.where().get("central") == "spare")
         # Who asks for it by the old name would be led here by DNS; the stack names it after its machine.
         former, self.store = self.store.base, Store(self.outsider, "http://spare:8080", self.store.token, self.store.looks)
         self.kept = [(link.replace(former, self.store.base, 1), sha256) for link, sha256 in self.kept]
@@ -650,7 +609,7 @@ configs:
     def tell(self):
         """What the Swarm says, for whoever looks at a failure."""
         try:
-            print(self.manager.docker("stack", "ps", STACK, "--no-trunc", check=False))
+            print(self.manager.docker("stack", "ps", stack.NAME, "--no-trunc", check=False))
         except (AttributeError, OSError, Failed, subprocess.TimeoutExpired):
             pass
         for name, engine in self.machines.engines.items():

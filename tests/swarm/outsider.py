@@ -238,7 +238,7 @@ class Load:
     so that some node surely meets one at its end. When the load ends, they take what is left at once.
     """
 
-    PAUSE = 0.1
+    PAUSE = 0.2
     SLOW, SLOW_OF_EACH = 800_000, 3  # bytes a second, downloads
 
     def __init__(self, store, sources, kept, large):
