@@ -7,6 +7,7 @@ Everything is undone by `Machines.close`.
 """
 
 import ctypes
+import http.client
 import os
 import shutil
 import signal
@@ -42,7 +43,7 @@ class Failed(Exception):
     """A check or a step of the test did not come out as it must."""
 
 
-def run(*command, check=True, stdin=None, timeout=120, env=None, errors=False):
+def run(*command, check=True, stdin=None, timeout=300, env=None, errors=False):
     """Runs a command to its end; its output as text, with its `errors` in front where they are wanted."""
     done = subprocess.run(
         command, input=stdin, capture_output=True, timeout=timeout, check=False,
@@ -54,10 +55,11 @@ def run(*command, check=True, stdin=None, timeout=120, env=None, errors=False):
     return ((done.stderr if errors else b"") + done.stdout).decode(errors="replace")
 
 
-def until(what, seconds, ask):
+def until(what, ask, seconds=240):
     """Asks until the answer is something; what it was and how long it took.
 
-    What changes meanwhile can also be missing in an answer, or half there: then it is asked again, too.
+    What changes meanwhile can also be missing in an answer, or half there: then it is asked again, too. The limit
+    is one that also a busy machine meets: where the time matters, it has a check of its own.
     """
     begun, last = time.monotonic(), None
     while time.monotonic() - begun < seconds:
@@ -66,7 +68,7 @@ def until(what, seconds, ask):
             if found:
                 return found, time.monotonic() - begun
             last = "not so yet"
-        except (OSError, Failed, LookupError, ValueError, subprocess.TimeoutExpired) as error:
+        except (OSError, http.client.HTTPException, subprocess.TimeoutExpired, Failed, LookupError, ValueError) as error:
             last = error
         time.sleep(0.2)
     raise Failed(f"{what}: not within {seconds} s ({last!r})")
@@ -111,7 +113,7 @@ class Engine:
             if self.process.poll() is not None:
                 raise Failed(f"the engine {self.name} ended:\n{self.log()}")
             return self.docker("info", "--format", "{{.ID}}", check=False).strip()
-        until(f"the engine {self.name}", 60, answers)
+        until(f"the engine {self.name}", answers)
 
     def log(self):
         """The end of what it said, without what every engine says on a kernel without IPVS."""
@@ -218,15 +220,12 @@ class Machines:
 
     def close(self):
         """Stops and undoes everything, the newest first."""
-        for engine in self.engines.values():
-            engine.kill()
-        for step in reversed(self.undo):
+        steps = [engine.kill for engine in self.engines.values()] + self.undo[::-1]
+        for step in [*steps, self._remove_cgroups, lambda: shutil.rmtree(self.folder)]:
             try:
                 step()
-            except (Failed, OSError) as error:
-                print(f"test-swarm: while cleaning up: {error}", flush=True)
-        self._remove_cgroups()
-        shutil.rmtree(self.folder, ignore_errors=True)
+            except Exception as error:  # Whatever it is, the other steps are still to be done.
+                print(f"test-swarm: while cleaning up: {error!r}", flush=True)
 
     def _remove_cgroups(self):
         base = "/sys/fs/cgroup"

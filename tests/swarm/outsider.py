@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from engines import Failed
 
-# A retry waits `Retry-After` or this, and gives up when all of it took longer than PATIENCE.
-PAUSE, PATIENCE = 2.0, 30.0
+# A retry waits `Retry-After` or PAUSE. Who tries for longer than PATIENCE is late, and gives up after GIVE_UP.
+PAUSE, PATIENCE, GIVE_UP = 2.0, 30.0, 120.0
 BROKEN = (OSError, http.client.HTTPException)
 
 
@@ -27,7 +27,7 @@ class Later(Exception):
         self.seconds = seconds
 
 
-class Gone(Exception):
+class Gone(Failed):
     """An operation that did not work in all its tries, or was refused."""
 
 
@@ -125,7 +125,7 @@ def judged(answer, wanted):
 
 
 def patiently(attempt, stats, progress=lambda: 0):
-    """Tries until it works, for PATIENCE in all since it last went on."""
+    """Tries until it works, for GIVE_UP in all since it last went on."""
     begun, reached = time.monotonic(), progress()
     while True:
         try:
@@ -137,8 +137,11 @@ def patiently(attempt, stats, progress=lambda: 0):
         stats.retried(why)
         if progress() != reached:
             begun, reached = time.monotonic(), progress()
-        if time.monotonic() - begun + wait > PATIENCE:
-            raise Gone(f"tried for {PATIENCE:.0f} s; last: {why}")
+        tried = time.monotonic() - begun + wait
+        if tried > GIVE_UP:
+            raise Gone(f"tried for {GIVE_UP:.0f} s; last: {why}")
+        if tried > PATIENCE:
+            stats.is_late(f"tried for {tried:.0f} s; last: {why}")
         time.sleep(wait)
 
 
@@ -148,7 +151,7 @@ class Stats:
     def __init__(self):
         self._lock = threading.Lock()
         self.done, self.failed, self.retries, self.resumed, self.slowest = 0, [], 0, 0, 0.0
-        self.reasons = {}
+        self.reasons, self.late = {}, []
 
     def retried(self, why):
         """One try did not work."""
@@ -156,6 +159,11 @@ class Stats:
             self.retries += 1
             why = re.sub(r"\d+\.\d+\.\d+\.\d+|0x\w+", "…", why)[:80]
             self.reasons[why] = self.reasons.get(why, 0) + 1
+
+    def is_late(self, why):
+        """One operation takes longer than people have patience."""
+        with self._lock:
+            self.late.append(why)
 
     def ended(self, seconds, failure=None, resumed=False):
         """One operation is over."""
@@ -261,6 +269,14 @@ class Load:
         for task in self.running:
             task.result()
 
+    def failed(self):
+        """What did not work in all its tries."""
+        return self.uploads.failed + self.downloads.failed + self.slow.failed
+
+    def late(self):
+        """What took longer than people have patience."""
+        return self.uploads.late + self.downloads.late + self.slow.late
+
     def _upload(self, source, seed):
         order, number = random.Random(seed), 0
         while not self.stop.wait(self.PAUSE):
@@ -271,8 +287,8 @@ class Load:
                 _, link = self.store.upload(content, f"load-{seed}-{number}.bin", source, self.uploads)
                 self.kept.append((link, hashlib.sha256(content).hexdigest()))
                 self.uploads.ended(time.monotonic() - begun)
-            except Gone as error:
-                self.uploads.ended(time.monotonic() - begun, f"{source} {number}: {error}")
+            except Exception as error:  # Also what nobody thought of is told, and the load goes on.
+                self.uploads.ended(time.monotonic() - begun, f"{source} {number}: {error!r}")
 
     def _download(self, source, seed, files, stats, pace):
         order = random.Random(1000 + seed)
@@ -283,8 +299,8 @@ class Load:
                 content, resumed = self.store.download(link, source, stats, pace)
                 right = hashlib.sha256(content).hexdigest() == sha256
                 stats.ended(time.monotonic() - begun, None if right else f"{link}: other bytes", resumed)
-            except Gone as error:
-                stats.ended(time.monotonic() - begun, f"{source} {link}: {error}")
+            except Exception as error:
+                stats.ended(time.monotonic() - begun, f"{source} {link}: {error!r}")
 
 
 socket.setdefaulttimeout(10)

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from datetime import datetime
 
 from engines import Failed, run, until
 
@@ -46,7 +47,7 @@ class Stack:
 
     def update(self, image, options=""):
         """What an operator runs to bring another image."""
-        run("sh", "deploy/swarm/update", image, NAME, timeout=360, env={
+        run("sh", "deploy/swarm/update", image, NAME, timeout=900, env={
             "DOCKER_HOST": f"unix://{self.manager.root}/docker.sock", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
             "CLOSEBY_UPDATE_OPTIONS": options})
 
@@ -62,29 +63,38 @@ class Stack:
     def change_secret(self, how, secret):
         """`closeby secret rotate` or `retire`, and another Docker secret; the options that bring it to a service."""
         run(self.binary, "secret", how, self._copy(secret))
-        former = self._docker_name(secret)
+        former = self.docker_name(secret)
         self._create(secret)
-        now = self._docker_name(secret)
-        return ["--secret-rm", former, "--secret-add", f"source={now},target={secret},uid=10001,gid=10001,mode=0400"]
+        now = self.docker_name(secret)
+        return ["--secret-rm", former, "--secret-rm", now,
+                "--secret-add", f"source={now},target={secret},uid=10001,gid=10001,mode=0400"]
 
-    def name_secrets(self):
-        """The stack file names the secrets that are in use now."""
+    def forget_former_secrets(self):
+        """Removes what no service uses any more; the stack file names what is used now."""
         def named(text):
             for secret in SECRETS:
-                text = re.sub(rf"(?m)^    name: closeby-{secret}(-\d+)?$", f"    name: {self._docker_name(secret)}", text)
+                text = re.sub(rf"(?m)^    name: closeby-{secret}(-\d+)?$", f"    name: {self.docker_name(secret)}", text)
             return text
         self.edit(named)
+        for secret in SECRETS:
+            for number in range(1, self._numbers[secret]):
+                self.manager.docker("secret", "rm", self.docker_name(secret, number))
+
+    def docker_name(self, secret, number=None):
+        """What Docker calls the one in use, or the one of a number."""
+        number = number or self._numbers[secret]
+        return f"closeby-{secret}" + (f"-{number}" if number > 1 else "")
+
+    def secrets_of(self, service):
+        """The names of a service's secrets."""
+        return set(self.ask(service, "{{range .Spec.TaskTemplate.ContainerSpec.Secrets}}{{.SecretName}} {{end}}").split())
 
     def _copy(self, secret):
         return os.path.join(self._copies, secret)
 
-    def _docker_name(self, secret):
-        number = self._numbers[secret]
-        return f"closeby-{secret}" + (f"-{number}" if number > 1 else "")
-
     def _create(self, secret):
         self._numbers[secret] = self._numbers.get(secret, 0) + 1
-        self.manager.docker("secret", "create", self._docker_name(secret), self._copy(secret))
+        self.manager.docker("secret", "create", self.docker_name(secret), self._copy(secret))
 
     # --- asking and telling
 
@@ -93,7 +103,7 @@ class Stack:
         def told():
             self.manager.docker(*words)
             return True
-        until(" ".join(words), 20, told)
+        until(" ".join(words), told)
 
     def ask(self, service, template):
         """What `docker service inspect` says of a service."""
@@ -109,6 +119,10 @@ class Stack:
             if state[:1] == ["Running"]:
                 found[name.removeprefix(f"{NAME}_").removesuffix(".1")] = (machine, task)
         return found
+
+    def all_running(self, count):
+        """What `running` says when so many services run, and how long that took."""
+        return until(f"{count} running services", lambda: len(found := self.running()) == count and found)
 
     def where(self):
         """Where each service runs: service -> machine."""
@@ -126,6 +140,17 @@ class Stack:
         """The container that runs a service on an engine; empty where none does."""
         label = f"label=com.docker.swarm.service.name={NAME}_{service}"
         return engine.docker("ps", "--quiet", "--filter", label).strip()
+
+    @staticmethod
+    def longest_absence(engine, service):
+        """For how long Swarm left an engine without a service's container at most, from one to the next: seconds."""
+        label = f"label=com.docker.swarm.service.name={NAME}_{service}"
+        spans = []
+        for container in engine.docker("ps", "--all", "--quiet", "--filter", label).split():
+            told = engine.docker("inspect", "--format", "{{.State.StartedAt}} {{.State.FinishedAt}}", container).split()
+            spans.append([datetime.fromisoformat(moment[:19]) for moment in told])
+        spans.sort()
+        return max(((two[0] - one[1]).total_seconds() for one, two in zip(spans, spans[1:])), default=0)
 
     @staticmethod
     def volume_of(engine, service):
