@@ -59,7 +59,7 @@ def until(what, ask, seconds=240):
     """Asks until the answer is something; what it was and how long it took.
 
     What changes meanwhile can also be missing in an answer, or half there: then it is asked again, too. The limit
-    is one that also a busy machine meets: where the time matters, it has a check of its own.
+    that goes without saying is for what the engines decide, on a busy machine; what the store decides has its own.
     """
     begun, last = time.monotonic(), None
     while time.monotonic() - begun < seconds:

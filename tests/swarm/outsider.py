@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from engines import Failed
 
-# A retry waits `Retry-After` or PAUSE. Who tries for longer than PATIENCE is late, and gives up after GIVE_UP.
-PAUSE, PATIENCE, GIVE_UP = 2.0, 30.0, 120.0
+# A retry waits `Retry-After` or this, and gives up when all of it took longer than PATIENCE.
+PAUSE, PATIENCE = 2.0, 30.0
 BROKEN = (OSError, http.client.HTTPException)
 
 
@@ -125,7 +125,7 @@ def judged(answer, wanted):
 
 
 def patiently(attempt, stats, progress=lambda: 0):
-    """Tries until it works, for GIVE_UP in all since it last went on."""
+    """Tries until it works, for PATIENCE in all since it last went on."""
     begun, reached = time.monotonic(), progress()
     while True:
         try:
@@ -137,11 +137,8 @@ def patiently(attempt, stats, progress=lambda: 0):
         stats.retried(why)
         if progress() != reached:
             begun, reached = time.monotonic(), progress()
-        tried = time.monotonic() - begun + wait
-        if tried > GIVE_UP:
-            raise Gone(f"tried for {GIVE_UP:.0f} s; last: {why}")
-        if tried > PATIENCE:
-            stats.is_late(f"tried for {tried:.0f} s; last: {why}")
+        if time.monotonic() - begun + wait > PATIENCE:
+            raise Gone(f"tried for {PATIENCE:.0f} s; last: {why}")
         time.sleep(wait)
 
 
@@ -151,7 +148,7 @@ class Stats:
     def __init__(self):
         self._lock = threading.Lock()
         self.done, self.failed, self.retries, self.resumed, self.slowest = 0, [], 0, 0, 0.0
-        self.reasons, self.late = {}, []
+        self.reasons = {}
 
     def retried(self, why):
         """One try did not work."""
@@ -159,11 +156,6 @@ class Stats:
             self.retries += 1
             why = re.sub(r"\d+\.\d+\.\d+\.\d+|0x\w+", "…", why)[:80]
             self.reasons[why] = self.reasons.get(why, 0) + 1
-
-    def is_late(self, why):
-        """One operation takes longer than people have patience."""
-        with self._lock:
-            self.late.append(why)
 
     def ended(self, seconds, failure=None, resumed=False):
         """One operation is over."""
@@ -282,10 +274,6 @@ class Load:
     def failed(self):
         """What did not work in all its tries."""
         return self.uploads.failed + self.downloads.failed + self.slow.failed
-
-    def late(self):
-        """What took longer than people have patience."""
-        return self.uploads.late + self.downloads.late + self.slow.late
 
     def _upload(self, source, seed):
         order, number = random.Random(seed), 0

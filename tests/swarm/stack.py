@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-from datetime import datetime
 
 from engines import Failed, run, until
 
@@ -47,7 +46,7 @@ class Stack:
 
     def update(self, image, options=""):
         """What an operator runs to bring another image."""
-        run("sh", "deploy/swarm/update", image, NAME, timeout=900, env={
+        run("sh", "deploy/swarm/update", image, NAME, timeout=600, env={
             "DOCKER_HOST": f"unix://{self.manager.root}/docker.sock", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
             "CLOSEBY_UPDATE_OPTIONS": options})
 
@@ -140,19 +139,3 @@ class Stack:
         """The container that runs a service on an engine; empty where none does."""
         label = f"label=com.docker.swarm.service.name={NAME}_{service}"
         return engine.docker("ps", "--quiet", "--filter", label).strip()
-
-    @staticmethod
-    def longest_absence(engine, service):
-        """For how long Swarm left an engine without a service's container at most, from one to the next: seconds."""
-        label = f"label=com.docker.swarm.service.name={NAME}_{service}"
-        spans = []
-        for container in engine.docker("ps", "--all", "--quiet", "--filter", label).split():
-            told = engine.docker("inspect", "--format", "{{.State.StartedAt}} {{.State.FinishedAt}}", container).split()
-            spans.append([datetime.fromisoformat(moment[:19]) for moment in told])
-        spans.sort()
-        return max(((two[0] - one[1]).total_seconds() for one, two in zip(spans, spans[1:])), default=0)
-
-    @staticmethod
-    def volume_of(engine, service):
-        """Where a service's files are on an engine, seen from this machine."""
-        return engine.volume(f"{NAME}_{service}")
