@@ -2,49 +2,67 @@
 // when the same file is given again. A file is the same by name, size and time of its last change; the
 // digest that ends the upload makes sure.
 
-const KEY = 'closeby.uploads';
+// One key an upload, not one list of all: pages in other tabs change theirs at the same time.
+const PREFIX = 'closeby.upload:';
 const LIFE_MS = 24 * 3600 * 1000;
+const MOST = 200;
 
 /** @typedef {{name: string, size: number, changed: number, url: string, expires: number}} Memory */
 
-/** @returns {Memory[]} those that have not expired */
-function load() {
+/**
+ * @template T
+ * @param {(storage: Storage) => T} task
+ * @param {T} otherwise where there is no storage, or none left: a reload then begins anew, nothing else is lost
+ * @returns {T}
+ */
+function stored(task, otherwise) {
   try {
-    const entries = JSON.parse(localStorage.getItem(KEY) ?? '[]');
-    return Array.isArray(entries) ? entries.filter((entry) => entry.expires > Date.now()) : [];
+    return task(localStorage);
   } catch {
-    return [];
+    return otherwise;
   }
 }
 
-/** @param {Memory[]} entries */
-function save(entries) {
+/** @param {string | null} text @returns {Memory | undefined} */
+function parsed(text) {
   try {
-    if (entries.length > 0) localStorage.setItem(KEY, JSON.stringify(entries.slice(-200)));
-    else localStorage.removeItem(KEY);
+    return JSON.parse(text ?? '') ?? undefined;
   } catch {
-    // No storage, or none left: a reload then begins anew, nothing else is lost.
+    return undefined;
   }
 }
 
-/** @returns {Memory[]} every unfinished upload, oldest first */
-export const unfinished = load;
+/** @returns {Memory[]} every unfinished upload, the one that expires first at the front; expired ones are removed */
+export function unfinished() {
+  return stored((storage) => {
+    /** @type {Memory[]} */
+    const entries = [];
+    for (const key of Object.keys(storage).filter((key) => key.startsWith(PREFIX))) {
+      const entry = parsed(storage.getItem(key));
+      if (entry && entry.expires > Date.now()) entries.push(entry);
+      else storage.removeItem(key);
+    }
+    return entries.sort((one, other) => one.expires - other.expires);
+  }, []);
+}
 
-/** @param {File} file @returns {Memory | undefined} */
+/** @param {File} file @returns {Memory[]} */
 export function recall(file) {
-  return load().find((entry) => entry.name === file.name && entry.size === file.size && entry.changed === file.lastModified);
+  return unfinished().filter((entry) => entry.name === file.name && entry.size === file.size && entry.changed === file.lastModified);
 }
 
 /** @param {File} file @param {string} url @param {string | null} expires an HTTP date */
 export function remember(file, url, expires) {
   const until = Date.parse(expires ?? '') || Date.now() + LIFE_MS;
-  const others = load().filter((entry) => entry.url !== url);
-  save([...others, { name: file.name, size: file.size, changed: file.lastModified, url, expires: until }]);
+  /** @type {Memory} */
+  const entry = { name: file.name, size: file.size, changed: file.lastModified, url, expires: until };
+  for (const { url: oldest } of unfinished().slice(0, 1 - MOST)) forget(oldest);
+  stored((storage) => storage.setItem(PREFIX + url, JSON.stringify(entry)), undefined);
 }
 
 /** @param {string} url */
 export function forget(url) {
-  save(load().filter((entry) => entry.url !== url));
+  stored((storage) => storage.removeItem(PREFIX + url), undefined);
 }
 
 /**

@@ -88,20 +88,23 @@ export async function sendWhole({ file, name, sha1, hashing, signal, gate, onSen
  * @returns {Promise<Result>}
  */
 export async function sendParts(sending) {
-  const known = recall(sending.file);
-  if (known) {
-    const result = await alone(known.url, (isOurs) => (isOurs ? goOn(sending, known.url) : Promise.resolve(undefined)));
+  for (const { url } of recall(sending.file)) {
+    const result = await alone(url, (isOurs) => (isOurs ? goOn(sending, url) : Promise.resolve(undefined)));
     if (result) return result;
   }
   for (let start = 1; ; start += 1) {
-    const url = await create(sending);
-    const result = await alone(url, () => goOn(sending, url));
+    const { url, expires } = await create(sending);
+    const result = await alone(url, () => {
+      // Not before it is ours alone: another tab with the same file would take it.
+      remember(sending.file, url, expires);
+      return goOn(sending, url);
+    });
     if (result) return result;
     if (start === MOST_STARTS) throw new Problem(404, { title: 'The server lost what was sent', detail: 'Send it again.' }, 0);
   }
 }
 
-/** @param {Sending} sending @returns {Promise<string>} the new upload's URL */
+/** @param {Sending} sending @returns {Promise<{url: string, expires: string | null}>} the new upload */
 async function create({ file, name, sha1, signal, gate, onTrouble }) {
   const metadata = [`filename ${base64(name)}`];
   if (file.type) metadata.push(`filetype ${base64(file.type)}`);
@@ -112,9 +115,7 @@ async function create({ file, name, sha1, signal, gate, onTrouble }) {
     return request('POST', '/api/v1/uploads', { headers, signals: [signal] });
   };
   const answer = await persistently(signal, attempt, onTrouble);
-  const url = new URL(answer.header('location') ?? '', location.href).href;
-  remember(file, url, answer.header('upload-expires'));
-  return url;
+  return { url: new URL(answer.header('location') ?? '', location.href).href, expires: answer.header('upload-expires') };
 }
 
 /**

@@ -161,11 +161,46 @@ async fn two_windows_with_one_file_make_one_blob() {
         browser.wait("the end", ALL_OVER).await;
         states.extend(browser.run(STATES, json!([])).await.as_array().unwrap().clone());
     }
-    assert_eq!(browser.run("return localStorage.length", json!([])).await, 0, "nothing is left to offer");
+    // What one window forgets, the other sees a moment later.
+    browser.wait("nothing is left to offer", "return localStorage.length === 0").await;
     states.sort_by_key(Value::to_string);
     assert_eq!(states, [json!("Already here"), json!("Stored")]);
     assert_eq!(metric(&cluster, "closeby_blobs").await, 1.0);
     poll("two copies", || async { (cluster.holders(&sha1_of(&bytes), &bytes).len() == 2).then_some(()) })
         .await;
+    end(browser, cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_that_remember_and_forget_at_once_lose_nothing() {
+    let cluster = Cluster::start().await;
+    let browser = Browser::start(true).await;
+    let mut windows = vec![browser.window().await];
+    browser.open(&cluster.base).await;
+    windows.push(browser.open_window().await);
+    browser.open(&cluster.base).await;
+    let script = "const window = arguments[0]; \
+         const a = { name: 'a', size: 1, lastModified: 1 }; \
+         const turn = () => new Promise((next) => { \
+             const { port1, port2 } = new MessageChannel(); port1.onmessage = next; port2.postMessage(0); }); \
+         document.title = 'busy'; \
+         import('/static/resume.js').then(async ({ remember, forget }) => { \
+             remember(a, window, null); \
+             for (let i = 0; i < 2000; i += 1) { \
+                 remember(a, window + i, null); await turn(); forget(window + i); await turn(); } \
+             document.title = 'over'; })";
+    for window in &windows {
+        browser.switch_to(window).await;
+        browser.run(script, json!([window])).await;
+    }
+    for window in &windows {
+        browser.switch_to(window).await;
+        browser.wait("the end", "return document.title === 'over'").await;
+    }
+    let keys = "const keys = Object.keys(localStorage); return keys.length === 2 && keys.sort()";
+    let keys = browser.wait("the two that nobody forgot", keys).await;
+    let mut left: Vec<String> = windows.iter().map(|window| format!("closeby.upload:{window}")).collect();
+    left.sort();
+    assert_eq!(keys, json!(left));
     end(browser, cluster).await;
 }
