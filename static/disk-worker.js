@@ -18,7 +18,13 @@ async function open({ folder, plan }) {
   const handle = async (/** @type {string} */ name) =>
     /** @type {any} */ (await here.getFileHandle(name, { create: true })).createSyncAccessHandle();
   data = await handle(`${sha1}.data`);
-  marks = await handle(`${sha1}.marks`);
+  try {
+    marks = await handle(`${sha1}.marks`);
+  } catch (error) {
+    // Or the next try would meet this one.
+    data.close();
+    throw error;
+  }
   if (marks.getSize() !== digests.length || data.getSize() !== size) {
     marks.truncate(0);
     data.truncate(0);

@@ -20,6 +20,10 @@ const FINISHED_FOR_MS = 10 * 60_000;
 /** What nobody went on with goes after so long. */
 const UNFINISHED_FOR_MS = 3 * 24 * 3_600_000;
 
+/** A page that was just left may still hold its file; another tab's download holds it for longer. */
+const HELD_FOR_MS = 3000;
+const ASK_AGAIN_MS = 200;
+
 /** There is no room for the file. */
 export class NoRoom extends Error {
   name = 'NoRoom';
@@ -71,6 +75,9 @@ function told(error) {
     ? new NoRoom('There is no room for this file on the disk.')
     : error;
 }
+
+/** @param {unknown} error */
+const isInUse = (error) => error instanceof DOMException && error.name === 'NoModificationAllowedError';
 
 /** The file that a person picked. The browser writes beside it and puts it in place at the end. */
 class PickedFile {
@@ -158,13 +165,25 @@ class OwnFile {
     if (quota - usage + former < plan.size) throw new NoRoom('The browser has no room for this file.');
     const file = new OwnFile(plan.sha1);
     try {
-      file.kept = await file.#ask('open', { folder: FOLDER, plan });
+      await file.#openWithin(performance.now() + HELD_FOR_MS, plan);
       return file;
     } catch (error) {
       file.#worker.terminate();
       if (error instanceof NoRoom) throw error;
-      const isInUse = error instanceof DOMException && error.name === 'NoModificationAllowedError';
-      throw isInUse ? new Error('Another tab downloads this file already.') : new NoPlace('The browser lends no place.');
+      throw isInUse(error) ? new Error('Another tab downloads this file already.') : new NoPlace('The browser lends no place.');
+    }
+  }
+
+  /** @param {number} deadline @param {Plan} plan */
+  async #openWithin(deadline, plan) {
+    for (;;) {
+      try {
+        this.kept = await this.#ask('open', { folder: FOLDER, plan });
+        return;
+      } catch (error) {
+        if (!isInUse(error) || performance.now() > deadline) throw error;
+        await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+      }
     }
   }
 
