@@ -103,7 +103,8 @@ impl Completion {
     ///
     /// # Errors
     /// [`CompleteError`]. Sessions that cannot be used any more are aborted; those that may
-    /// still be decided are kept by their nodes, which ask.
+    /// still be decided are kept by their nodes, which ask. After [`RefusedReceipts::Late`] the
+    /// caller aborts them, or has them prepared anew.
     pub async fn complete(
         &self,
         upload: UploadId,
@@ -145,6 +146,8 @@ impl Completion {
                     sent: Box::new(sent.unwrap_or(known)),
                 });
             }
+            // Receipts can be made anew where the sessions go on, so this one's end is for the caller to say.
+            Decision::Refused(why @ RefusedReceipts::Late) => return Err(why.into()),
             Decision::Refused(why) => {
                 self.abort(upload, members.iter()).await;
                 return Err(why.into());

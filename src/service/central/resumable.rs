@@ -414,6 +414,8 @@ impl Shared {
                     Err(ResumeError::Ended(ResumableEnd::Collision))
                 }
                 Err(CompleteError::Refused(RefusedReceipts::Ended)) => Err(ResumeError::NotFound),
+                // One node took longer to prepare than the other's receipt counts: all bytes are there.
+                Err(CompleteError::Refused(RefusedReceipts::Late)) => continue,
                 Err(error) => Err(UploadError::from(error).into()),
             };
         }

@@ -17,7 +17,7 @@ use super::transfer::{Leg, Transfer};
 use crate::cluster::membership::{Member, Membership};
 use crate::cluster::node_client::{NodeClient, NodeError, WriteLimits};
 use crate::domain::{BlobDigests, FileName, MediaType, NodeId, Sha1, Sha256, UploadId, Viewer, copy_time};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, RefusedReceipts};
 use crate::metrics::{Ended, Metrics, Unplaced};
 use crate::placement::{self, NodeRoom};
 use crate::trace;
@@ -321,7 +321,12 @@ impl Inner {
                 return Err(error);
             }
         }
-        Ok(self.completion.complete(id, upload.viewer, upload.name, upload.media_type, prepared).await?)
+        let NewUpload { viewer, name, media_type, .. } = upload;
+        let completed = self.completion.complete(id, viewer, name, media_type, prepared).await;
+        if matches!(completed, Err(CompleteError::Refused(RefusedReceipts::Late))) {
+            self.abort(id, &members).await;
+        }
+        Ok(completed?)
     }
 
     /// Moves the body from the sender to the nodes.

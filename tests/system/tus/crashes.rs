@@ -114,18 +114,43 @@ async fn an_upload_with_every_byte_is_completed_by_the_next_question() {
     }
 }
 
+/// Receipts count for so long here.
+const DECIDE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Longer than that.
+const TOO_LATE: Duration = Duration::from_millis(2500);
+
+fn hasty() -> NodeLimits {
+    NodeLimits {
+        decide_within: DECIDE_WITHIN,
+        ask_after: Duration::from_millis(100),
+        ..NodeLimits::default()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn receipts_that_are_too_old_are_made_anew() {
     let bytes = content(93, 1000);
-    let limits = NodeLimits {
-        decide_within: Duration::from_millis(500),
-        ask_after: Duration::from_millis(100),
-        ..NodeLimits::default()
-    };
-    // Longer than they can be decided.
-    let away = Duration::from_secs(2);
-    let (cluster, tus) = killed_after(Call::Prepare, &bytes, None, limits, away).await;
+    let (cluster, tus) = killed_after(Call::Prepare, &bytes, None, hasty(), TOO_LATE).await;
     assert_eq!(tus.offset().await, bytes.len());
+    assert_kept(&cluster, &tus.look().await, &bytes).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_that_were_waited_for_too_long_are_made_anew() {
+    let (cut, bytes) = (Cut::default(), content(95, 1000));
+    let options = Options { cut: Some(cut.clone()), node_limits: hasty(), ..Options::default() };
+    let cluster = Cluster::with(options).await;
+    let tus = Tus::create(&cluster, bytes.len(), "").await;
+    let mut held = cut.hold_answer(Call::Prepare);
+    let sending = tokio::spawn(tus.part(0, &bytes).send());
+    held.reached().await;
+    let held_at = Instant::now();
+    poll("the end of what a receipt counts", || async { (held_at.elapsed() >= TOO_LATE).then_some(()) })
+        .await;
+    held.release();
+    assert_eq!(sending.await.unwrap().unwrap().status(), 204);
     assert_kept(&cluster, &tus.look().await, &bytes).await;
     cluster.stop().await;
 }
