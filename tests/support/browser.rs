@@ -1,6 +1,7 @@
 //! A real Chromium, driven over WebDriver (W3C): just what the tests of the pages need.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -42,23 +43,25 @@ impl Browser {
     }
 
     async fn with(scripts: bool, mut arguments: Vec<String>) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let profile = TempDir::new().unwrap();
+        let said = profile.path().join("driver");
         let driver = Command::new("chromedriver")
-            .arg(format!("--port={port}"))
-            .stdout(Stdio::null())
+            .arg("--port=0")
+            .stdout(File::create(&said).unwrap())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .expect("chromedriver runs: install chromium and chromium-driver, as scripts/test does");
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
-        let base = format!("http://127.0.0.1:{port}");
-        poll("the driver", || async {
+        let base = poll("the driver", || async {
+            let said = fs::read_to_string(&said).ok()?;
+            let port = said.split_once("started successfully on port ")?.1.split_once('.')?.0;
+            let base = format!("http://127.0.0.1:{port}");
             let status: Value = http.get(format!("{base}/status")).send().await.ok()?.json().await.ok()?;
-            (status["value"]["ready"] == true).then_some(())
+            (status["value"]["ready"] == true).then_some(base)
         })
         .await;
-        let profile = TempDir::new().unwrap();
-        arguments.push(format!("--user-data-dir={}", profile.path().display()));
+        arguments.push(format!("--user-data-dir={}", profile.path().join("user").display()));
         arguments.extend(
             [
                 "--headless",
@@ -189,8 +192,9 @@ impl Browser {
         self.devtools("Network.emulateNetworkConditions", conditions).await;
     }
 
-    /// The memory that the processes of this browser's pages hold, in bytes: now, and at most since they began.
-    pub fn memory(&self) -> (u64, u64) {
+    /// The memory that the processes of this browser's pages hold, in bytes, by their ids: now, and at most
+    /// since they began.
+    pub fn memory(&self) -> BTreeMap<u64, (u64, u64)> {
         let number = |status: &str, field: &str| -> Option<u64> {
             let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
             line.split_whitespace().next()?.parse().ok()
@@ -212,10 +216,9 @@ impl Browser {
         let driver = u64::from(self.driver.id());
         let is_ours =
             |id: u64| std::iter::successors(Some(id), |id| parents.get(id).copied()).any(|id| id == driver);
-        let ours = pages.iter().filter(|(id, _)| is_ours(*id));
-        let sizes =
-            ours.map(|(_, status)| ["VmRSS", "VmHWM"].map(|field| number(status, field).unwrap_or(0) << 10));
-        sizes.fold((0, 0), |sum, [now, most]| (sum.0 + now, sum.1 + most))
+        let ours = pages.into_iter().filter(|(id, _)| is_ours(*id));
+        let size = |status: &str, field| number(status, field).unwrap_or(0) << 10;
+        ours.map(|(id, status)| (id, (size(&status, "VmRSS"), size(&status, "VmHWM")))).collect()
     }
 
     /// Lets the page take so many bytes a second at most; any number of them where there is none.

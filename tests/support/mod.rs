@@ -10,6 +10,7 @@ pub mod wire;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use closeby::config::{CentralConfig, Limits, NodeConfig, NodeLimits, Stop};
@@ -29,7 +30,10 @@ pub use process::LoggedProcess;
 use process::ServerProcess;
 
 /// The longest that anything here is waited for.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_mins(1);
+
+/// How often it is looked.
+const PACE: Duration = Duration::from_millis(20);
 
 const JOIN_SECRET: &str = "join-secret-for-tests-join-secret-for-tests";
 const SIGNING_ROOT: &str = "signing-root-for-tests-signing-root-for-tests";
@@ -158,8 +162,8 @@ impl Cluster {
             .http1_only()
             .build()
             .unwrap();
-        // A process binds its address itself; at this one nothing else takes the port meanwhile.
-        let ip = if options.killable { Ipv4Addr::new(127, 0, 0, 3) } else { Ipv4Addr::LOCALHOST };
+        // Where it is started again, or binds its address itself, nothing else takes the port meanwhile.
+        let ip = if options.links == Links::Demo { Ipv4Addr::LOCALHOST } else { own_address() };
         let listener = TcpListener::bind((ip, 0)).unwrap();
         let central_address = listener.local_addr().unwrap();
         let mut cluster = Self {
@@ -302,8 +306,7 @@ impl Cluster {
     }
 
     fn start_node_process(&mut self, place: &'static str) {
-        // A process binds its address itself; at this one nothing else takes the port meanwhile.
-        let address = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 4), 0)).unwrap().local_addr().unwrap();
+        let address = free();
         let log = self.log_of(place);
         let node = ServerProcess::node(
             place,
@@ -465,6 +468,7 @@ impl Cluster {
     /// Waits until no node has anything at all, as after an upload that failed.
     pub async fn wait_until_empty(&self, within: Duration) {
         let deadline = Instant::now() + within;
+        let mut pace = tokio::time::interval(PACE);
         loop {
             let left: Vec<PathBuf> =
                 self.options.places.iter().flat_map(|place| self.files_on(place)).collect();
@@ -472,7 +476,7 @@ impl Cluster {
                 return;
             }
             assert!(Instant::now() < deadline, "left behind: {left:?}");
-            tokio::task::yield_now().await;
+            pace.tick().await;
         }
     }
 
@@ -503,6 +507,18 @@ pub fn location(answer: &Response) -> String {
     answer.headers()[header::LOCATION].to_str().unwrap().to_owned()
 }
 
+/// A loopback address that nothing else in this process uses, so that a port that is free there stays so.
+pub fn own_address() -> Ipv4Addr {
+    static COUNT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    Ipv4Addr::new(127, 1, high, low)
+}
+
+/// Where a server can listen that binds its address itself.
+pub fn free() -> SocketAddr {
+    TcpListener::bind((own_address(), 0)).unwrap().local_addr().unwrap()
+}
+
 /// Asks until there is an answer, for [`DEADLINE`] at most.
 pub async fn poll<T, F, Fut>(what: &str, mut ask: F) -> T
 where
@@ -510,7 +526,7 @@ where
     Fut: Future<Output = Option<T>>,
 {
     let deadline = Instant::now() + DEADLINE;
-    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    let mut pace = tokio::time::interval(PACE);
     loop {
         if let Some(answer) = ask().await {
             return answer;

@@ -21,12 +21,20 @@ struct Counts {
     bytes_per_second: AtomicU64,
 }
 
+/// What a connection may still do.
+#[derive(Clone, Copy, Default)]
+struct State {
+    is_cut: bool,
+    /// How often it was cut: a connection ends with the first cut after its start, also one that is mended at once.
+    cuts: u32,
+}
+
 /// Runs until it is dropped.
 pub struct Wire {
     address: SocketAddr,
     central: SocketAddr,
     counts: Arc<Counts>,
-    whole: watch::Sender<bool>,
+    state: watch::Sender<State>,
     task: JoinHandle<()>,
 }
 
@@ -38,12 +46,12 @@ impl Wire {
         socket.set_recv_buffer_size(WINDOW_BYTES).unwrap();
         socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let listener = socket.listen(64).unwrap();
-        let (whole, is_whole) = watch::channel(true);
+        let (state, seen) = watch::channel(State::default());
         let counts = Counts { sent_bytes: AtomicU64::new(0), bytes_per_second: AtomicU64::new(u64::MAX) };
         let counts = Arc::new(counts);
         let address = listener.local_addr().unwrap();
-        let task = tokio::spawn(run(listener, central, is_whole, counts.clone()));
-        Self { address, central, counts, whole, task }
+        let task = tokio::spawn(run(listener, central, seen, counts.clone()));
+        Self { address, central, counts, state, task }
     }
 
     /// Where it listens.
@@ -73,12 +81,12 @@ impl Wire {
 
     /// Breaks every connection, and each new one at once.
     pub fn cut(&self) {
-        self.whole.send_replace(false);
+        self.state.send_modify(|state| *state = State { is_cut: true, cuts: state.cuts + 1 });
     }
 
     /// Lets new connections through again.
     pub fn mend(&self) {
-        self.whole.send_replace(true);
+        self.state.send_modify(|state| state.is_cut = false);
     }
 }
 
@@ -88,20 +96,16 @@ impl Drop for Wire {
     }
 }
 
-async fn run(
-    listener: TcpListener,
-    central: SocketAddr,
-    is_whole: watch::Receiver<bool>,
-    counts: Arc<Counts>,
-) {
+async fn run(listener: TcpListener, central: SocketAddr, state: watch::Receiver<State>, counts: Arc<Counts>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Ok((browser, _)) = listener.accept() => {
-                let (mut is_whole, counts) = (is_whole.clone(), counts.clone());
+                let (mut state, counts) = (state.clone(), counts.clone());
                 connections.spawn(async move {
+                    let began = state.borrow().cuts;
                     tokio::select! {
-                        _ = is_whole.wait_for(|is_whole| !is_whole) => {}
+                        _ = state.wait_for(|state| state.is_cut || state.cuts > began) => {}
                         // A connection that breaks is what this is for.
                         _ = carry(browser, central, &counts) => {}
                     }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use closeby::domain::{Access, Entry, Timestamp, Token, TokenId};
 use closeby::ledger::{Ledger as _, NewToken, SqliteLedger};
@@ -11,7 +10,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{Cluster, DEADLINE, Options, content, poll};
+use crate::support::{Cluster, DEADLINE, Options, content, free, poll};
 
 const CLOSED: Access =
     Access { upload: Entry::Token, list: Entry::Token, read: Entry::Token, explain: Entry::Token };
@@ -183,7 +182,7 @@ async fn who_is_not_let_in_hears_so_before_sending_anything() {
         let mut rest = [0; 64];
         assert!(socket.read(&mut rest).await.unwrap() > 0, "{line}: the answer goes on");
     }
-    cluster.wait_until_empty(Duration::from_secs(5)).await;
+    cluster.wait_until_empty(DEADLINE).await;
     cluster.stop().await;
 }
 
@@ -323,8 +322,7 @@ async fn a_token_counts_at_once_and_until_it_is_revoked_and_no_log_tells_it() {
     let data = folder.path().join("data");
     let log = std::fs::File::create(folder.path().join("log")).unwrap();
     assert!(!token(&data, &["new", "--scope", "admin"]).status.success(), "there is no ledger yet");
-    // A process binds its address itself; at this one nothing else takes the port meanwhile.
-    let address = std::net::TcpListener::bind("127.0.0.5:0").unwrap().local_addr().unwrap();
+    let address = free();
     let base = format!("http://{address}");
     let mut central = Command::new(env!("CARGO_BIN_EXE_closeby"))
         .args(["central", "--place", "new-york", "--log", "trace", "--public-url", &base])
@@ -354,9 +352,7 @@ async fn a_token_counts_at_once_and_until_it_is_revoked_and_no_log_tells_it() {
     assert!(!listed.contains(&good[8..]));
 
     assert!(token(&data, &["revoke", &id]).status.success());
-    let revoked = Instant::now();
     poll("the revocation", || async { (ask().await == 401).then_some(()) }).await;
-    assert!(revoked.elapsed() < Duration::from_secs(6), "{:?}", revoked.elapsed());
     let listed = String::from_utf8(token(&data, &["list"]).stdout).unwrap();
     assert!(listed.contains(&format!("{id}\tupload,list\trevoked\t")), "{listed}");
     assert!(token(&data, &["revoke", &id]).status.success(), "again changes nothing");

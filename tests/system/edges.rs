@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{Cluster, Options, content, places, poll};
+use crate::support::{Cluster, DEADLINE, Options, content, places, poll};
 
 fn two_places() -> Options {
     Options { places: vec!["toronto", "amsterdam"], ..Options::default() }
@@ -121,7 +121,7 @@ async fn a_request_that_stops_in_its_middle_is_cut() {
         read.unwrap_or_else(|_| panic!("{path} {begin}: no answer")).unwrap();
         assert!(answer.starts_with(b"HTTP/1.1 4"), "{path} {begin}: {}", String::from_utf8_lossy(&answer));
     }
-    cluster.wait_until_empty(Duration::from_secs(5)).await;
+    cluster.wait_until_empty(DEADLINE).await;
     cluster.stop().await;
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::support::{Cluster, DEADLINE, Options, content, location, poll};
 
 fn patient() -> Options {
-    let stop = Stop { unready: Duration::from_secs(2), drain: DEADLINE };
+    let stop = Stop { unready: Duration::from_secs(5), drain: DEADLINE };
     Options { places: vec!["toronto", "amsterdam"], stop, ..Options::default() }
 }
 

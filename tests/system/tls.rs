@@ -226,9 +226,15 @@ struct Watch {
 }
 
 impl Watch {
-    /// Hands on what comes there, so that nothing but the count tells it.
-    async fn start(plain: SocketAddr) -> Self {
-        let listener = tokio::net::TcpListener::bind((CALLED, plain.port())).await.unwrap();
+    /// Hands on what comes there, so that nothing but the count tells it. Beside it the plain port.
+    async fn start() -> (Self, SocketAddr) {
+        let (plain, listener) = loop {
+            let plain = free();
+            // Another node may have the port there.
+            if let Ok(listener) = tokio::net::TcpListener::bind((CALLED, plain.port())).await {
+                break (plain, listener);
+            }
+        };
         let count: Arc<AtomicUsize> = Arc::default();
         let counted = Arc::clone(&count);
         let task = tokio::spawn(async move {
@@ -241,7 +247,7 @@ impl Watch {
                 });
             }
         });
-        Self { count, task }
+        (Self { count, task }, plain)
     }
 }
 
@@ -312,9 +318,9 @@ impl Named {
         let central = (stop, tokio::spawn(async move { central.run(token).await.unwrap() }));
         let (mut nodes, mut watches) = (Vec::new(), Vec::new());
         for place in places {
-            let (listen, secure) = (free(), free_at(CALLED));
+            let ((watch, listen), secure) = (Watch::start().await, free_at(CALLED));
             authority.give(&name_of(place), &dir.path().join(format!("{place}.tls")));
-            watches.push(Watch::start(listen).await);
+            watches.push(watch);
             http = http.resolve(&name_of(place), secure);
             let config = Self::node(place, (listen, secure), dir.path(), &base);
             let (stop, node) = (CancellationToken::new(), Node::bind(config).unwrap());
@@ -459,8 +465,8 @@ async fn a_node_with_a_wrong_certificate_is_not_used_until_it_has_a_right_one() 
     let mut all = Named::start(&["toronto", "amsterdam"]).await;
     let folder = all.dir.path().join("singapore.tls");
     all.authority.give("somebody-else.test", &folder);
-    let (listen, secure) = (free(), free_at(CALLED));
-    all.watches.push(Watch::start(listen).await);
+    let ((watch, listen), secure) = (Watch::start().await, free_at(CALLED));
+    all.watches.push(watch);
     let path = |name: &str| all.dir.path().join(name).to_str().unwrap().to_owned();
     let variables = [
         ("CLOSEBY_LISTEN", listen.to_string()),

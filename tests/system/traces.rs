@@ -14,12 +14,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::support::{Cluster, LoggedProcess, Options, content, poll};
+use crate::support::{Cluster, LoggedProcess, Options, content, free, poll};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-/// An address at which no other test takes ports, so that one that was free stays so.
-const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
 
 /// A collector that keeps what it takes.
 struct Collector {
@@ -71,8 +69,9 @@ impl Collector {
             }
             let sent = ExportTraceServiceRequest::decode(&read[end..whole]).unwrap();
             read.drain(..whole);
-            self.heads.lock().unwrap().push(head);
+            // Before the test can see that it came, and say what the next one is answered.
             let status = self.status.load(Ordering::SeqCst);
+            self.heads.lock().unwrap().push(head);
             if status == 200 {
                 for resource in sent.resource_spans {
                     let of = resource.resource.unwrap().attributes;
@@ -188,10 +187,6 @@ impl Central {
     }
 }
 
-fn free() -> SocketAddr {
-    std::net::TcpListener::bind((HOST, 0)).unwrap().local_addr().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_is_named_once_and_no_secret_is() {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -230,7 +225,7 @@ async fn a_collector_that_is_away_is_named_once_and_no_secret_is() {
 async fn a_collector_that_never_answers_does_not_keep_a_server_from_stopping() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     // Connections are made, but nobody reads them.
-    let deaf = TcpListener::bind((HOST, 0)).await.unwrap();
+    let deaf = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let endpoint = format!("http://{}", deaf.local_addr().unwrap());
     let Central { process, _dir, .. } = Central::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]).await;
     let log = process.log().to_owned();

@@ -14,7 +14,7 @@ use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{Cluster, Options, content, places, poll};
+use crate::support::{Cluster, DEADLINE, Options, content, places, poll};
 
 const PIECE: usize = 4 << 20;
 
@@ -117,7 +117,7 @@ async fn a_claimed_digest_that_lies_is_refused_and_leaves_nothing() {
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
     let problem: Value = answer.json().await.unwrap();
     assert_eq!(problem["type"], "/problems/wrong-digest");
-    cluster.wait_until_empty(Duration::from_secs(5)).await;
+    cluster.wait_until_empty(DEADLINE).await;
     assert_eq!(send("sha=:nonsense:".to_owned()).await.unwrap().status(), StatusCode::BAD_REQUEST);
     let right = STANDARD.encode(Sha1::digest(b"the truth"));
     let right256 = STANDARD.encode(sha2::Sha256::digest(b"the truth"));
@@ -136,7 +136,7 @@ async fn known_collisions_are_refused_and_leave_nothing() {
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
         assert_eq!(problem["type"], "/problems/collision-attack");
     }
-    cluster.wait_until_empty(Duration::from_secs(5)).await;
+    cluster.wait_until_empty(DEADLINE).await;
     cluster.stop().await;
 }
 
@@ -236,7 +236,7 @@ async fn names_that_attack_are_refused_or_tamed() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{name:?}");
         assert_eq!(problem["type"], "/problems/invalid-name");
     }
-    cluster.wait_until_empty(Duration::from_secs(5)).await;
+    cluster.wait_until_empty(DEADLINE).await;
     for (index, (given, kept)) in [
         ("../../etc/passwd", "passwd"),
         ("C:\\x\\\"quo;te\".txt", "\"quo;te\".txt"),
@@ -363,7 +363,7 @@ async fn what_is_too_large_is_refused_as_soon_as_it_is_known() {
     let body = stream::iter((0..3).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![0; 400]))));
     let (status, _) = cluster.upload("large.bin", reqwest::Body::wrap_stream(body)).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
-    cluster.wait_until_empty(Duration::from_secs(5)).await;
+    cluster.wait_until_empty(DEADLINE).await;
     cluster.store("fits.bin", vec![0; 1000]).await;
     cluster.stop().await;
 }
@@ -380,7 +380,7 @@ async fn a_stalled_sender_is_cut_and_leaves_nothing() {
     let mut answer = [0; 12];
     socket.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 408");
-    cluster.wait_until_empty(Duration::from_secs(5)).await;
+    cluster.wait_until_empty(DEADLINE).await;
     cluster.stop().await;
 }
 

@@ -215,8 +215,11 @@ async fn a_node_says_what_it_is_doing() {
         cluster.post("/api/v1/uploads").header("tus-resumable", "1.0.0").header("upload-length", "10");
     assert_eq!(begun.header("upload-metadata", "filename YQ==").send().await.unwrap().status(), 201);
     poll("what rests", || async { any(&nodes().await, "unfinished").then_some(()) }).await;
-    let html = text(&cluster, "/servers").await;
-    assert!(html.contains("holding 1 unfinished upload") && html.contains(">idle<"), "{html}");
+    poll("what the page says", || async {
+        let html = text(&cluster, "/servers").await;
+        (html.contains("holding 1 unfinished upload") && html.contains(">idle<")).then_some(())
+    })
+    .await;
     cluster.stop().await;
 }
 

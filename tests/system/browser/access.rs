@@ -73,7 +73,7 @@ async fn all_is_done_with_the_keyboard() {
     assert_eq!(browser.run("return window.asked", json!([])).await, 2);
 
     // Pause, go on, cancel, send again.
-    wire.slow(500_000);
+    wire.slow(100_000);
     browser.choose("#file", &[&file(&cluster, "typed.bin", &content(7501, 5_000_000))]).await;
     browser.wait("some of it", "return document.querySelector('.queue-list progress')?.value > 200000").await;
     tab_to(&browser, "button[value=pause]").await;
@@ -92,9 +92,13 @@ async fn all_is_done_with_the_keyboard() {
     browser.press(SPACE).await;
     browser.wait("the upload", &format!("return (() => {{ {STATES} }})()[0] === 'Stored'")).await;
     browser.wait("the link", &format!("return (() => {{ {label} }})() === 'Copy link: typed.bin'")).await;
+    // It says so for two seconds only.
+    let watch = "const button = document.activeElement; window.shown = []; \
+         new MutationObserver(() => window.shown.push(button.textContent)).observe(button, { childList: true })";
+    browser.run(watch, json!([])).await;
     browser.press(ENTER).await;
-    let copied = "const { textContent } = document.activeElement; \
-         return ['Copied', 'Press Ctrl+C'].includes(textContent) && document.getElementById('said').textContent === textContent";
+    let copied = "const said = document.getElementById('said').textContent; \
+         return ['Copied', 'Press Ctrl+C'].includes(said) && window.shown.includes(said)";
     browser.wait("the copy, seen and said", copied).await;
     // On to the page's end, and from its start again.
     tab_to(&browser, "button[value=clear]").await;
@@ -109,7 +113,13 @@ async fn all_is_done_with_the_keyboard() {
     loaded(&browser, "/files").await;
     tab_to(&browser, "#query").await;
     browser.press("typ").await;
-    browser.wait("the search", "return location.search === '?query=typ'").await;
+    browser
+        .wait(
+            "the search",
+            "return location.search === '?query=typ' \
+             && !document.getElementById('list').hasAttribute('aria-busy')",
+        )
+        .await;
     tab_to(&browser, "#list .name a").await;
     browser.press(ENTER).await;
     loaded(&browser, "/files/").await;
@@ -199,7 +209,7 @@ async fn axe_finds_nothing_serious_and_no_other_host_is_asked() {
     let states = browser.run(STATES, json!([])).await;
     assert_eq!(states, json!(["Already here", "Stored", "Not stored"]));
     look.at("a queue that is over").await;
-    wire.slow(1_000_000);
+    wire.slow(200_000);
     browser.choose("#file", &[&long, &file(&cluster, "b.zip", &content(7515, 6_000_000))]).await;
     browser
         .wait("some of it", "return document.querySelectorAll('.queue-list progress')[3]?.value > 1000000")

@@ -64,15 +64,15 @@ async fn images_films_and_recordings_come_from_a_node() {
     let pages = [
         (
             store(&cluster, "squares.bmp", "image/bmp", bitmap()).await,
-            "return document.querySelector('.preview img').naturalWidth === 8",
+            "return document.querySelector('.preview img')?.naturalWidth === 8",
         ),
         (
             store(&cluster, "red.webm", "video/webm", film).await,
-            "return document.querySelector('.preview video').videoWidth === 16",
+            "return document.querySelector('.preview video')?.videoWidth === 16",
         ),
         (
             store(&cluster, "calm.wav", "audio/x-wav", recording()).await,
-            "return Math.abs(document.querySelector('.preview audio').duration - 0.1) < 0.05",
+            "return Math.abs(document.querySelector('.preview audio')?.duration - 0.1) < 0.05",
         ),
     ];
     let browser = Browser::start(true).await;
@@ -107,7 +107,7 @@ async fn a_texts_beginning_is_shown_as_text() {
     let browser = Browser::start(true).await;
     let hostile = "<img src=x onerror=\"document.title = 'run'\">\n\u{202e}reversed";
     browser.open(&store(&cluster, "notes.md", "text/markdown", hostile).await).await;
-    browser.wait("the text", "return document.querySelector('.preview pre').textContent.length > 0").await;
+    browser.wait("the text", "return document.querySelector('.preview pre')?.textContent.length > 0").await;
     let shown = browser.run("return document.querySelector('.preview pre').textContent", json!([])).await;
     assert_eq!(shown, hostile);
     assert!(browser.run("return document.title", json!([])).await.as_str().unwrap().starts_with("notes.md"));
@@ -115,7 +115,7 @@ async fn a_texts_beginning_is_shown_as_text() {
     // Of one that is longer, 64 KiB, and a character on the boundary is left out instead of broken.
     let long = format!("{}é{}", "a".repeat(65_535), "b".repeat(70_000));
     browser.open(&store(&cluster, "long.log", "application/octet-stream", long).await).await;
-    browser.wait("the text", "return document.querySelector('.preview pre').textContent.length > 0").await;
+    browser.wait("the text", "return document.querySelector('.preview pre')?.textContent.length > 0").await;
     let length = browser.run("const text = document.querySelector('.preview pre').textContent; return [text.length, text.at(-1)]", json!([])).await;
     assert_eq!(length, json!([65_535, "a"]));
     assert_eq!(browser.text(".preview .foot .scripted").await, "The first 64 KiB of 136 kB");
@@ -202,7 +202,7 @@ async fn a_page_counts_from_another_place_and_offers_each_copy() {
     browser
         .wait(
             "the place",
-            "return document.querySelector('#where + p').textContent.includes('33.87° S, 151.21° E')",
+            "return document.querySelector('#where + p')?.textContent.includes('33.87° S, 151.21° E')",
         )
         .await;
     let button = browser.run("return document.querySelector('.get .button').search", json!([])).await;

@@ -12,6 +12,9 @@ const REPEATED_BYTES: u64 = (4 << 20) + (1 << 20);
 
 const SIZE: usize = 40_000_000;
 
+/// So many bytes a second that nothing comes to its end while the browser is told what to do.
+const BARELY: u64 = 100_000;
+
 async fn state(browser: &Browser, state: &str) {
     let script = format!("return document.querySelector('.queue-list .state')?.textContent === '{state}'");
     browser.wait(state, &script).await;
@@ -63,6 +66,7 @@ async fn a_pause_and_a_cut_repeat_little() {
     browser.choose("#file", &[&file(&cluster, "paused.bin", &bytes)]).await;
 
     wire.reached(before + 12_000_000).await;
+    wire.slow(BARELY);
     browser.click("button[value=pause]").await;
     state(&browser, "Paused").await;
     let at_pause = wire.sent_bytes();
@@ -71,11 +75,14 @@ async fn a_pause_and_a_cut_repeat_little() {
     wire.mend();
     assert_eq!(browser.text("button[value=pause]").await, "Continue");
     assert!(wire.sent_bytes() - at_pause < 1 << 20);
+    wire.slow(8_000_000);
     browser.click("button[value=pause]").await;
 
     wire.reached(before + 27_000_000).await;
+    wire.slow(BARELY);
     wire.cut();
     state(&browser, "Retrying").await;
+    wire.slow(u64::MAX);
     wire.mend();
     stored(&browser, &cluster, &bytes).await;
     assert_repeated(&wire, before, 2);
@@ -93,11 +100,14 @@ async fn a_browser_that_was_offline_goes_on_by_itself() {
     let before = wire.sent_bytes();
     browser.choose("#file", &[&file(&cluster, "train.bin", &bytes)]).await;
     wire.reached(before + 15_000_000).await;
+    wire.slow(BARELY);
     browser.offline(true).await;
     wire.cut();
     state(&browser, "Retrying").await;
-    let meta = browser.text(".queue-list .meta").await;
-    assert!(meta.ends_with("You are offline. It goes on by itself."), "{meta}");
+    let words = "return document.querySelector('.queue-list .meta').textContent.trim() \
+         .endsWith('You are offline. It goes on by itself.')";
+    browser.wait("the words", words).await;
+    wire.slow(u64::MAX);
     wire.mend();
     browser.offline(false).await;
     stored(&browser, &cluster, &bytes).await;
@@ -118,6 +128,7 @@ async fn a_reloaded_page_goes_on_with_the_same_file() {
     let before = wire.sent_bytes();
     browser.choose("#file", &[&path]).await;
     wire.reached(before + SIZE as u64 / 2).await;
+    wire.slow(BARELY);
     browser.reload().await;
 
     browser.wait("the offer", "return !document.getElementById('unfinished').hidden").await;
@@ -145,7 +156,7 @@ async fn two_windows_with_one_file_make_one_blob() {
     browser.open(&cluster.base).await;
     windows.push(browser.open_window().await);
     browser.open(&cluster.base).await;
-    wire.slow(2_000_000);
+    wire.slow(BARELY);
     for window in &windows {
         browser.switch_to(window).await;
         browser.choose("#file", &[&path]).await;

@@ -35,8 +35,9 @@ async fn files_wait_for_a_token_and_go_on_with_it() {
     browser.open(&cluster.base).await;
     browser.choose("#file", &[&paths[0], &paths[1]]).await;
     wait_for(&browser, "Enter a token").await;
-    browser.wait("the rows", "return document.querySelectorAll('.queue-list .state').length === 2").await;
-    assert_eq!(browser.run(STATES, json!([])).await, json!(["Waiting", "Waiting"]));
+    browser
+        .wait("rows that wait", &format!("return (() => {{ {STATES} }})().join() === 'Waiting,Waiting'"))
+        .await;
     let focus = browser.run("return document.activeElement.id", json!([])).await;
     assert_eq!(focus, "token", "the person is where it is asked for");
 

@@ -45,8 +45,11 @@ async fn what_is_not_finished_expires() {
     })
     .await;
     cluster.wait_until_empty(DEADLINE).await;
-    let text = cluster.get("/metrics").send().await.unwrap().text().await.unwrap();
-    assert_eq!(sum(&text, "closeby_uploads_total", &["failed"]), 1.0, "{text}");
+    poll("the count", || async {
+        let text = cluster.get("/metrics").send().await.unwrap().text().await.unwrap();
+        (sum(&text, "closeby_uploads_total", &["failed"]) == 1.0).then_some(())
+    })
+    .await;
     cluster.stop().await;
 }
 

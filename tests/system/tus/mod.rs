@@ -205,11 +205,9 @@ async fn a_newer_part_cuts_the_older() {
     let older = patch(&cluster, &url, 0, reqwest::Body::wrap_stream(body)).send();
     let older = tokio::spawn(older);
     sender.send(Bytes::copy_from_slice(&text[..100_000])).await.unwrap();
-    poll("the older one", || async {
-        let metrics = cluster.get("/metrics").send().await.ok()?.text().await.ok()?;
-        metrics.contains("closeby_uploads_running 1").then_some(())
-    })
-    .await;
+    let on = cluster.sessions();
+    poll("the older one", || async { on.iter().all(|place| cluster.session_bytes(place) > 0).then_some(()) })
+        .await;
     stands(&cluster, &url).await;
     problem(older.await.unwrap().unwrap(), 409, "conflict").await;
     let at = stands(&cluster, &url).await;
