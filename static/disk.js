@@ -1,7 +1,7 @@
 // Where the pieces of a download are joined: in the file that a person picks (File System Access), else in a
 // file of this site's own in the browser (OPFS), which is then handed over like any download.
 
-import { aborted, isAbort } from './waits.js';
+import { aborted, isAbort, sleep } from './waits.js';
 
 /** @typedef {import('./plan.js').Plan} Plan */
 
@@ -63,7 +63,7 @@ export async function picked(name) {
  * @returns {Promise<Disk>}
  */
 export async function open(plan, handle, signal) {
-  const disk = handle ? await PickedFile.open(plan, handle) : await OwnFile.open(plan);
+  const disk = handle ? await PickedFile.open(plan, handle) : await OwnFile.open(plan, signal);
   if (!signal.aborted) return disk;
   await disk.discard();
   throw aborted();
@@ -158,31 +158,32 @@ class OwnFile {
     };
   }
 
-  /** @param {Plan} plan */
-  static async open(plan) {
+  /** @param {Plan} plan @param {AbortSignal} signal */
+  static async open(plan, signal) {
     const former = await sizeOf(plan.sha1);
     const { quota = Infinity, usage = 0 } = (await navigator.storage.estimate?.().catch(() => undefined)) ?? {};
     if (quota - usage + former < plan.size) throw new NoRoom('The browser has no room for this file.');
     const file = new OwnFile(plan.sha1);
     try {
-      await file.#openWithin(performance.now() + HELD_FOR_MS, plan);
+      await file.#openWithin(performance.now() + HELD_FOR_MS, plan, signal);
       return file;
     } catch (error) {
       file.#worker.terminate();
+      if (signal.aborted) throw aborted();
       if (error instanceof NoRoom) throw error;
       throw isInUse(error) ? new Error('Another tab downloads this file already.') : new NoPlace('The browser lends no place.');
     }
   }
 
-  /** @param {number} deadline @param {Plan} plan */
-  async #openWithin(deadline, plan) {
+  /** @param {number} deadline @param {Plan} plan @param {AbortSignal} signal */
+  async #openWithin(deadline, plan, signal) {
     for (;;) {
       try {
         this.kept = await this.#ask('open', { folder: FOLDER, plan });
         return;
       } catch (error) {
         if (!isInUse(error) || performance.now() > deadline) throw error;
-        await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+        await sleep(ASK_AGAIN_MS, signal);
       }
     }
   }

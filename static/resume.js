@@ -4,6 +4,8 @@
 
 // One key an upload, not one list of all: pages in other tabs change theirs at the same time.
 const PREFIX = 'closeby.upload:';
+/** The one list of 0.1.0. */
+const FORMER_KEY = 'closeby.uploads';
 const LIFE_MS = 24 * 3600 * 1000;
 const MOST = 200;
 
@@ -23,7 +25,7 @@ function stored(task, otherwise) {
   }
 }
 
-/** @param {string | null} text @returns {Memory | undefined} */
+/** @param {string | null} text @returns {any} nothing where it is not readable */
 function parsed(text) {
   try {
     return JSON.parse(text ?? '') ?? undefined;
@@ -31,6 +33,13 @@ function parsed(text) {
     return undefined;
   }
 }
+
+// What a page of 0.1.0 noted lives for a day.
+stored((storage) => {
+  const entries = parsed(storage.getItem(FORMER_KEY));
+  if (Array.isArray(entries)) for (const entry of entries) storage.setItem(PREFIX + entry.url, JSON.stringify(entry));
+  storage.removeItem(FORMER_KEY);
+}, undefined);
 
 /** @returns {Memory[]} every unfinished upload, the one that expires first at the front; expired ones are removed */
 export function unfinished() {

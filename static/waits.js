@@ -11,7 +11,7 @@ export const aborted = () => new DOMException('Cancelled', 'AbortError');
 export const isAbort = (error) => error instanceof DOMException && error.name === 'AbortError';
 
 /** @param {number} ms @param {AbortSignal} signal @returns {Promise<void>} ends early when the browser comes online */
-function sleep(ms, signal) {
+export function sleep(ms, signal) {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(aborted());
     const end = (/** @type {() => void} */ how) => () => {

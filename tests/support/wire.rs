@@ -102,8 +102,8 @@ async fn run(listener: TcpListener, central: SocketAddr, state: watch::Receiver<
         tokio::select! {
             Ok((browser, _)) = listener.accept() => {
                 let (mut state, counts) = (state.clone(), counts.clone());
+                let began = state.borrow().cuts;
                 connections.spawn(async move {
-                    let began = state.borrow().cuts;
                     tokio::select! {
                         _ = state.wait_for(|state| state.is_cut || state.cuts > began) => {}
                         // A connection that breaks is what this is for.

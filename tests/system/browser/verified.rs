@@ -173,6 +173,44 @@ async fn a_reload_keeps_the_checked_pieces() {
     end(browser, cluster).await;
 }
 
+/// Holds the page's own file as a page does that was just left, and lets it go after so many milliseconds.
+const HOLD: &str = "const [sha1, size, time] = arguments; \
+     const version = document.querySelector('link[rel=icon]').href.split('/').at(-2); \
+     const holder = new Worker(`/static/${version}/disk-worker.js`, { type: 'module' }); \
+     const plan = { sha1, size, pieceBytes: 4 << 20, digests: ['', ''] }; \
+     return new Promise((held) => { \
+         holder.onmessage = ({ data }) => { setTimeout(() => holder.terminate(), time); held(data.error ?? 'held'); }; \
+         holder.postMessage({ id: 1, act: 'open', folder: 'verified-downloads', plan }); })";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_another_page_lets_go_of_is_waited_for() {
+    let cluster = two_nodes().await;
+    let bytes = content(7309, PIECE + 1);
+    let sha1 = store(&cluster, "held.bin", &bytes).await;
+    let (browser, folder) = browser_of(&cluster).await;
+    browser.open(&cluster.url(&format!("/files/{sha1}"))).await;
+    let held = |time: u32| browser.run(HOLD, json!([sha1, bytes.len(), time]));
+    assert_eq!(held(60_000).await, "held");
+    let cancelled = "document.querySelector('#verified-offer button').click();          setTimeout(() => document.querySelector('#verified button[value=cancel]').click(), 500)";
+    browser.run(cancelled, json!([])).await;
+    assert_eq!(browser.wait("the end", OVER).await, "Cancelled");
+
+    browser.reload().await;
+    browser
+        .wait(
+            "the former page's end",
+            &format!(
+                "return (function () {{ {HOLD} }})('{sha1}', {}, 1000).then((held) => held === 'held')",
+                bytes.len()
+            ),
+        )
+        .await;
+    browser.click("#verified-offer button").await;
+    summary(&browser).await;
+    assert_saved(&folder.join("held.bin"), &bytes).await;
+    end(browser, cluster).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picked_file_is_written_and_a_cancelled_one_is_not() {
     let cluster = two_nodes().await;
