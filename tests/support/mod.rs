@@ -120,7 +120,8 @@ impl Default for Options {
             limits: Limits::default(),
             node_out_after: Duration::from_secs(3600),
             links: Links::Fixed,
-            node_limits: NodeLimits::default(),
+            // Nothing that a test waits for is done by nodes that ask for it.
+            node_limits: NodeLimits { ask_after: Duration::from_hours(1), ..NodeLimits::default() },
             stop: STOP,
             cut: None,
             killable: false,

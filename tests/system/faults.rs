@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use closeby::config::NodeLimits;
@@ -45,8 +45,7 @@ fn options(places: &[&'static str], cut: &Cut) -> Options {
 
 /// Nodes that ask late: nothing but central settles what a test looks at.
 fn patient(places: &[&'static str], cut: &Cut) -> Options {
-    let node_limits = NodeLimits { ask_after: Duration::from_hours(1), ..NodeLimits::default() };
-    Options { node_limits, ..options(places, cut) }
+    Options { node_limits: Options::default().node_limits, ..options(places, cut) }
 }
 
 fn sha1_hex(bytes: &[u8]) -> String {
@@ -179,6 +178,25 @@ async fn a_replacement_that_fails_is_replaced() {
     let told = give(&cluster, bytes.clone()).await;
     cut.assert_spent();
     assert_stored(&cluster, &bytes, told).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_decided_too_late_leaves_nothing() {
+    let (cut, bytes) = (Cut::default(), content(106, 300_000));
+    let mut options = patient(&TWO, &cut);
+    options.node_limits.decide_within = Duration::from_secs(2);
+    let cluster = Cluster::with(options).await;
+    let mut held = cut.hold_answer(Call::Write);
+    let told = tokio::spawn(give(&cluster, bytes.clone()));
+    held.reached().await;
+    let held_at = Instant::now();
+    let late = || async { (held_at.elapsed() > Duration::from_secs(3)).then_some(()) };
+    poll("the end of what a receipt counts", late).await;
+    held.release();
+    let told = told.await.unwrap();
+    assert_eq!(told.as_ref().expect("an answer").0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_not_stored(&cluster, &bytes, told, End::Nothing).await;
     cluster.stop().await;
 }
 

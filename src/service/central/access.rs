@@ -12,6 +12,7 @@ use crate::ledger::{Ledger, LedgerError, TokenRecord};
 
 /// A token as the ledger knew it may be so old: revoking one counts everywhere within 5 s.
 const CACHE_FOR: Duration = Duration::from_secs(4);
+const _: () = assert!(CACHE_FOR.as_secs() < 5, "no cache decides anything for longer");
 /// Tokens that are remembered.
 const CACHED_TOKENS: u64 = 10_000;
 

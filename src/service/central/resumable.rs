@@ -390,6 +390,7 @@ impl Shared {
 
     async fn complete_within_turn(&self, upload: &Resumable) -> Result<Completed> {
         let mut upload = upload.clone();
+        let mut failed = UploadError::NodesFailed;
         for _ in 0..TRIES {
             let sides = Sides::ask(&self.uploads, &upload).await?;
             let size = upload.size;
@@ -415,11 +416,18 @@ impl Shared {
                 }
                 Err(CompleteError::Refused(RefusedReceipts::Ended)) => Err(ResumeError::NotFound),
                 // One node took longer to prepare than the other's receipt counts: all bytes are there.
-                Err(CompleteError::Refused(RefusedReceipts::Late)) => continue,
+                Err(error @ CompleteError::Refused(RefusedReceipts::Late)) => {
+                    tracing::warn!(
+                        upload = upload.upload.short(),
+                        "receipts came too late; the upload is prepared anew"
+                    );
+                    failed = error.into();
+                    continue;
+                }
                 Err(error) => Err(UploadError::from(error).into()),
             };
         }
-        Err(UploadError::NodesFailed.into())
+        Err(failed.into())
     }
 
     /// Both receipts; none when a node failed, which the upload then has no more.

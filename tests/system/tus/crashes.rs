@@ -143,13 +143,17 @@ async fn receipts_that_were_waited_for_too_long_are_made_anew() {
     let options = Options { cut: Some(cut.clone()), node_limits: hasty(), ..Options::default() };
     let cluster = Cluster::with(options).await;
     let tus = Tus::create(&cluster, bytes.len(), "").await;
-    let mut held = cut.hold_answer(Call::Prepare);
+    let [mut first, mut second, mut third] = [(); 3].map(|()| cut.hold_answer(Call::Prepare));
     let sending = tokio::spawn(tus.part(0, &bytes).send());
-    held.reached().await;
+    first.reached().await;
+    second.reached().await;
     let held_at = Instant::now();
     poll("the end of what a receipt counts", || async { (held_at.elapsed() >= TOO_LATE).then_some(()) })
         .await;
-    held.release();
+    first.release();
+    second.release();
+    third.reached().await;
+    third.release();
     assert_eq!(sending.await.unwrap().unwrap().status(), 204);
     assert_kept(&cluster, &tus.look().await, &bytes).await;
     cluster.stop().await;
