@@ -4,6 +4,7 @@
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
@@ -95,6 +96,9 @@ impl FakeCentral {
         })
         .workers(1)
         .disable_signals()
+        // Longer than any client here keeps a connection.
+        .keep_alive(Duration::from_secs(75))
+        .client_request_timeout(Duration::from_mins(1))
         .listen(listener)
         .unwrap()
         .run();

@@ -102,6 +102,9 @@ impl Fake {
             })
             .workers(1)
             .disable_signals()
+            // Longer than any client here keeps a connection.
+            .keep_alive(Duration::from_secs(75))
+            .client_request_timeout(Duration::from_mins(1))
             .listen(listener)
             .unwrap()
             .run();

@@ -20,12 +20,12 @@ use crate::cluster::identity::IdentityFile;
 use crate::cluster::keys::{SharedKeys, SharedSecret};
 use crate::cluster::testing::{FakeCentral, join_secret};
 use crate::domain::{Label, Place, UploadId};
-use crate::tickets::Operation;
+use crate::tickets::{CallTicket, Operation};
 use crate::wire::PROTOCOL;
 use crate::wire::cluster::OutcomeAnswer;
 use crate::wire::node::FinishRequest;
 
-const LEFT_AT_MOST: Duration = Duration::from_secs(5);
+const LEFT_AT_MOST: Duration = Duration::from_secs(30);
 
 fn ok(bytes: &[u8]) -> Result<Bytes, Infallible> {
     Ok(Bytes::copy_from_slice(bytes))
@@ -98,6 +98,32 @@ async fn a_sender_that_gives_nothing_is_cut() {
     let result = node.service.write(Some(&ticket), upload, Box::pin(bytes)).await;
     assert!(matches!(result, Err(NodeError::Stalled)));
     assert!(begin.elapsed() >= Duration::from_secs(30) && begin.elapsed() < Duration::from_secs(40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_sender_keeps_its_session() {
+    let node = TestNode::new().await;
+    let upload = UploadId::random();
+    let ticket =
+        CallTicket { idle: Duration::from_millis(200), ..node.ticket(Operation::Write, Some(upload)) };
+    let (is_slow, ticket) = (4 * ticket.idle, ticket.sign(&node.key));
+    let rest = stream::once(async move {
+        tokio::time::sleep(is_slow).await;
+        ok(b"ness")
+    });
+    let bytes = Box::pin(stream::iter([ok(b"slow")]).chain(rest));
+    let looking = async {
+        loop {
+            assert_eq!(node.service.expire_sessions().await.unwrap(), 0);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        taken = node.service.write(Some(&ticket), upload, bytes) => {
+            assert_eq!(taken.unwrap().digests.size, 8);
+        }
+        () = looking => {}
+    }
 }
 
 /// A node with an agent that has joined a fake central.

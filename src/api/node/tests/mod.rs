@@ -59,7 +59,10 @@ fn serve_node(node: TestNode) -> Served {
     })
     .workers(1)
     .disable_signals()
-    .client_disconnect_timeout(Duration::from_secs(10))
+    // Longer than any client here keeps a connection.
+    .keep_alive(Duration::from_secs(75))
+    .client_request_timeout(Duration::from_mins(1))
+    .client_disconnect_timeout(Duration::from_mins(1))
     .listen(listener)
     .unwrap()
     .run();

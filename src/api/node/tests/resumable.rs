@@ -20,7 +20,7 @@ use crate::service::node::testing::{START, TestNode, content, member};
 use crate::tickets::{CallTicket, Operation, verify_receipt};
 use crate::wire::node::OffsetAnswer;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn terms() -> ResumeTerms {
     let limits = WriteLimits { limit_bytes: 1 << 30, declared_bytes: None };

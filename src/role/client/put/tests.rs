@@ -147,9 +147,10 @@ async fn a_busy_server_is_asked_again_a_bounded_number_of_times() {
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named() {
     let folder = Folder::new();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    drop(listener);
+    // The port is taken, and nobody listens.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}/", socket.local_addr().unwrap());
     let server = Server::new(url.parse().unwrap()).unwrap();
     let (outcome, _, notes) = run(&server, &[folder.file("a", b"1")], false).await;
     assert!(outcome.is_err());
