@@ -69,7 +69,7 @@ async fn end(dir: &Path, stop: &CancellationToken, running: JoinHandle<Result<()
 async fn a_node_joins_beats_and_says_goodbye() {
     let (central, dir) = (FakeCentral::start(), tempfile::tempdir().unwrap());
     http_client().unwrap();
-    let mut ids = vec![];
+    let (mut ids, mut ends) = (vec![], vec![]);
     for starts in 1..=2 {
         let node = Node::bind(config(&central, dir.path())).unwrap();
         let address = node.address().unwrap();
@@ -91,12 +91,14 @@ async fn a_node_joins_beats_and_says_goodbye() {
         ids.push(beat.node);
         let begin = Instant::now();
         end(dir.path(), &stop, running).await;
-        assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+        ends.push(begin.elapsed());
         assert!(central.script().beats.last().unwrap().goodbye);
         assert_eq!(central.script().joins.len(), 1, "after start {starts}");
         assert!(status(address).await.is_none());
     }
     assert_eq!(ids[0], ids[1]);
+    // A busy machine may have stopped for a moment in one of them.
+    assert!(ends.iter().any(|end| *end < Duration::from_secs(5)), "{ends:?}");
 }
 
 #[tokio::test]

@@ -517,7 +517,12 @@ pub fn own_address() -> Ipv4Addr {
 
 /// Where a server can listen that binds its address itself.
 pub fn free() -> SocketAddr {
-    TcpListener::bind((own_address(), 0)).unwrap().local_addr().unwrap()
+    free_at(own_address())
+}
+
+/// The same at an address that a test takes for itself, as one that stands in its certificates.
+pub fn free_at(host: Ipv4Addr) -> SocketAddr {
+    TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
 
 /// Asks until there is an answer, for [`DEADLINE`] at most.

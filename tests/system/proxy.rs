@@ -1,7 +1,7 @@
 //! `deploy/nginx.conf` and `deploy/Caddyfile`, in a real nginx and a real Caddy before a real central.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::support::{Cluster, Options, content, location, poll};
+use crate::support::{Cluster, Options, content, free_at, location, poll};
 
 /// An address at which no other test takes ports.
 const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
@@ -96,10 +96,6 @@ fn caddy(site: &Site) -> Proxy {
     Proxy::run(command.env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder), "caddy")
 }
 
-fn free() -> SocketAddr {
-    TcpListener::bind((HOST, 0)).unwrap().local_addr().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_pass_nginx_as_they_come_and_addresses_are_the_persons() {
     passes(nginx).await;
@@ -111,7 +107,7 @@ async fn bytes_pass_caddy_as_they_come_and_addresses_are_the_persons() {
 }
 
 async fn passes(start: fn(&Site) -> Proxy) {
-    let (plain, secure) = (free(), free());
+    let (plain, secure) = (free_at(HOST), free_at(HOST));
     let options = Options { public_url: Some(format!("https://{secure}")), ..Options::default() };
     let cluster = Cluster::with(options).await;
     let folder = cluster.scratch("proxy");

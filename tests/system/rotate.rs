@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -19,16 +18,10 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{LoggedProcess, content, location, poll};
+use crate::support::{LoggedProcess, content, free, location, poll};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_closeby");
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
-/// An address at which no other test takes ports, so that one that was free stays so.
-const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
-
-fn free() -> SocketAddr {
-    TcpListener::bind((HOST, 0)).unwrap().local_addr().unwrap()
-}
 
 /// A central and nodes that have their secrets in files.
 struct Servers {
@@ -98,7 +91,7 @@ impl Servers {
         ];
         let options = options.iter().flat_map(|(name, value)| [*name, *value]);
         let arguments: Vec<&str> = std::iter::once("node").chain(options).collect();
-        let host = HOST.to_string();
+        let host = address.ip().to_string();
         let variables = [("CLOSEBY_RESERVE_BYTES", "0"), ("CLOSEBY_INTERNAL_ADDRESS", host.as_str())];
         let node = LoggedProcess::start(self.dir.path().join(format!("{place}.log")), &arguments, &variables);
         self.nodes.push((place, node));

@@ -2,7 +2,7 @@
 //! certificate is taken up while connections go on.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{LoggedProcess, STOP, content, location, poll};
+use crate::support::{LoggedProcess, STOP, content, free_at, location, poll};
 
 /// An address at which no other test takes ports, so that one that was free stays so.
 const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
@@ -30,10 +30,6 @@ const CALLED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
 
 fn free() -> SocketAddr {
     free_at(HOST)
-}
-
-fn free_at(host: Ipv4Addr) -> SocketAddr {
-    TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
 
 /// A central's configuration without TLS for people; its calls believe the authority in `ca_file`.

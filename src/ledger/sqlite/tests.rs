@@ -4,7 +4,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -306,4 +306,28 @@ async fn no_statement_reads_a_whole_table_or_sorts() {
         }
     }
     assert!(explained >= 30, "only {explained} statements ran");
+}
+
+#[tokio::test]
+async fn opening_reads_little_of_a_large_ledger() {
+    let t = fresh();
+    let nodes = t.nodes(2).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..5000 {
+        let upload = t.upload(&format!("file {number}"), content(number), &nodes);
+        let ledger = t.ledger.clone();
+        tasks.spawn(async move { ledger.decide_upload(upload).await.unwrap().stored() });
+    }
+    tasks.join_all().await;
+    t.ledger.close().await;
+    let mut took = Vec::new();
+    // A busy disk may have stood still in one of them.
+    for _ in 0..3 {
+        let started = Instant::now();
+        let again = (t.open)();
+        assert_eq!(again.totals().await.unwrap().files, 5000);
+        took.push(started.elapsed());
+        again.close().await;
+    }
+    assert!(took.iter().any(|took| *took < Duration::from_secs(1)), "{took:?}");
 }
